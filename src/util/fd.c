@@ -2,8 +2,11 @@
 /* Thin wrappers: each turns errno into a return value and retries what a signal interrupted. */
 #include "util/fd.h"
 
+#include "util/cleanup.h"
+
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -35,6 +38,25 @@ bool fd_is_signalled(int eventfd)
 	struct pollfd pollfd = {.fd = eventfd, .events = POLLIN};
 
 	return poll(&pollfd, 1, 0) == 1 && (pollfd.revents & POLLIN);
+}
+
+int fd_signal_count(int eventfd, uint64_t *ret_count)
+{
+	auto_file FILE *file = NULL;
+	char path[64], line[128];
+	unsigned long long count;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", eventfd);
+	file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "eventfd-count: %llx", &count) == 1) {
+			*ret_count = count;
+			return 0;
+		}
+	}
+	return -EINVAL;
 }
 
 int fd_pread_full(int fd, void *buffer, size_t length, off_t offset)

@@ -19,6 +19,12 @@ bool fd_drain(int eventfd);
 /* True where the eventfd holds at least one signal; takes none. */
 bool fd_is_signalled(int eventfd);
 
+/*
+ * How many signals the eventfd holds, without taking any: 0 or negative errno. Reads procfs: for
+ * reports, not for fast paths.
+ */
+int fd_signal_count(int eventfd, uint64_t *ret_count);
+
 /* Reads exactly @length bytes at @offset. 0, -ENODATA at end of file, or negative errno. */
 int fd_pread_full(int fd, void *buffer, size_t length, off_t offset);
 

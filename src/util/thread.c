@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The affinity is set in the attributes, so a thread never runs on a CPU that it must not use. */
+/*
+ * The affinity is set in the attributes, so a thread never runs on a CPU that it must not use.
+ *
+ * Signals that a thread's own fault raises stay open: a blocked one would end the process without
+ * running the handler that restores the terminal.
+ */
 #include "util/thread.h"
 
 #include <errno.h>
@@ -7,6 +12,15 @@
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
+
+static void set_of_asynchronous_signals(sigset_t *ret_set)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
+
+	sigfillset(ret_set);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(ret_set, faults[i]);
+}
 
 static int set_affinity(pthread_attr_t *attributes, int cpu)
 {
@@ -33,7 +47,7 @@ int thread_start(
 		return -result;
 	result = set_affinity(&attributes, cpu);
 	if (!result) {
-		sigfillset(&all);
+		set_of_asynchronous_signals(&all);
 		pthread_sigmask(SIG_SETMASK, &all, &before);
 		result = pthread_create(&thread, &attributes, function, argument);
 		pthread_sigmask(SIG_SETMASK, &before, NULL);

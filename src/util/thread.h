@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Named threads with all signals blocked: signals are the main thread's business. */
+/* Named threads with all signals blocked but a fault's: signals are the main thread's business. */
 #pragma once
 
 #include <pthread.h>

@@ -11,6 +11,7 @@
 Test(fd, an_eventfd_keeps_signals_until_drained)
 {
 	int fd = fd_eventfd();
+	uint64_t count = 77;
 
 	cr_assert_geq(fd, 0);
 	cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
@@ -20,8 +21,13 @@ Test(fd, an_eventfd_keeps_signals_until_drained)
 	fd_signal(fd);
 	cr_assert(fd_is_signalled(fd));
 	cr_assert(fd_is_signalled(fd), "looking takes nothing");
+	cr_assert_eq(fd_signal_count(fd, &count), 0);
+	cr_assert_eq(count, 2);
 	cr_assert(fd_drain(fd));
 	cr_assert_not(fd_drain(fd), "one drain takes all");
+	cr_assert_eq(fd_signal_count(fd, &count), 0);
+	cr_assert_eq(count, 0);
+	cr_assert_eq(fd_signal_count(STDIN_FILENO, &count), -EINVAL, "not an eventfd");
 	close(fd);
 }
 
