@@ -31,10 +31,6 @@
 #include <unistd.h>
 
 #define FEATURE(bit) (1ull << (bit))
-/* What a driver may write; NEEDS_RESET is ours. */
-#define DRIVER_STATUS                                                                              \
-	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |              \
-		VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_FAILED)
 
 static uint8_t load_status(const struct virtio_device *device)
 {
@@ -215,7 +211,7 @@ void virtio_device_set_status(struct virtio_device *device, uint8_t status)
 
 	pthread_mutex_lock(&device->lock);
 	before = load_status(device);
-	added = status & DRIVER_STATUS & ~before;
+	added = status & ~before;
 	if (!status) {
 		reset_device(device);
 	} else {

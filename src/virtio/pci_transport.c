@@ -115,9 +115,9 @@ void virtio_pci_settle_doorbell(struct virtio_pci *transport, unsigned queue)
 
 	virtio_device_queue_registers(transport->device, queue, &state);
 	wanted = transport->mapped && state.enabled;
-	if (!wanted || doorbell->gpa != gpa)
+	if (!wanted)
 		detach_doorbell(transport, queue);
-	if (wanted && !doorbell->attached)
+	else if (!doorbell->attached) /* a BAR moves by being unmapped and mapped */
 		attach_doorbell(transport, queue, gpa);
 }
 

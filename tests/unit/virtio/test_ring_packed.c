@@ -108,6 +108,31 @@ Test(packed, completion_in_any_order)
 	}
 }
 
+/* One chain back at a time, of every length, so that each unpop crosses the end of the ring alone.
+ */
+Test(packed, unpopping_a_single_chain_over_the_end)
+{
+	struct rig rig;
+
+	rig_init(&rig, 7, RIG_PACKED);
+	for (unsigned n = 0; n < 100; n++) {
+		unsigned segments = 1 + n % 7;
+		int token = add_chain(&rig, segments);
+		struct virtqueue_entry entry = rig_pop(&rig);
+
+		virtqueue_unpop(&rig.device, &entry, 1);
+		cr_assert(virtqueue_has_work(&rig.device));
+		entry = rig_pop(&rig);
+		cr_assert_eq(entry.id, token);
+		cr_assert_eq(entry.descriptors, segments);
+		cr_assert_not(virtqueue_has_work(&rig.device));
+		virtqueue_push(&rig.device, &entry, 0);
+		cr_assert(virtqueue_publish(&rig.device));
+		cr_assert_eq(rig_used(&rig).token, token);
+	}
+	rig_deinit(&rig);
+}
+
 Test(packed, used_descriptors_say_whether_anything_was_written)
 {
 	struct rig rig;
