@@ -189,6 +189,7 @@ static enum step handle_rare_exit(struct vcpu *vcpu, struct vcpu_end *ret_end)
 	count(vcpu, VCPU_EXIT_OTHER);
 	switch (vcpu->run->exit_reason) {
 	case KVM_EXIT_SHUTDOWN:
+		vcpu_diagnose_shutdown(vcpu);
 		ret_end->reason = VCPU_END_SHUTDOWN;
 		return STEP_END;
 	case KVM_EXIT_SYSTEM_EVENT:

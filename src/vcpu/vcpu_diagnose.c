@@ -292,6 +292,16 @@ void vcpu_diagnose_exit(const struct vcpu *vcpu, struct vcpu_end *ret_end)
 	log_registers(vcpu, &scene);
 }
 
+/* AMD processors reset themselves first: rip 0xfff0 there says nothing. */
+void vcpu_diagnose_shutdown(const struct vcpu *vcpu)
+{
+	struct scene scene;
+
+	look(vcpu, &scene);
+	log_debug("vCPU %u: triple fault, rip 0x%llx, rsp 0x%llx, cr3 0x%llx, code: %s",
+		vcpu->index, scene.regs.rip, scene.regs.rsp, scene.sregs.cr3, scene.hex);
+}
+
 /* The kernel could not get at guest memory: the usual cause is an empty pool of huge pages. */
 static bool is_memory_failure(const struct kvm_run *run, int code)
 {

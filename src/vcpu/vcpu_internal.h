@@ -60,12 +60,15 @@ void vcpu_stats_init(struct vcpu *vcpu);
 
 /*
  * Explains an exit after which the guest cannot go on: fills @ret_end's code and error, and logs
- * the registers. @reason is kvm_run's exit_reason. vCPU thread.
+ * the registers. vCPU thread.
  */
 void vcpu_diagnose_exit(const struct vcpu *vcpu, struct vcpu_end *ret_end);
 
 /* The same for a KVM_RUN that failed with @code (negative errno). vCPU thread. */
 void vcpu_diagnose_failure(const struct vcpu *vcpu, int code, struct vcpu_end *ret_end);
+
+/* Logs, for those who asked for debug messages, where a triple fault happened. vCPU thread. */
+void vcpu_diagnose_shutdown(const struct vcpu *vcpu);
 
 /*
  * The name of the instruction that @bytes start with, where it is one of those that software-only
