@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One queue of a block device: the data path between a virtqueue and a disk_channel. Private to
+ * blk_device.c and the tests of src/io.
+ *
+ * Threads: blk_queue_init(), _deinit(), _start() and _stop() by whoever holds the device's lock or
+ * is alone with it; all else, and all state, is the worker's while the queue is started.
+ */
+#pragma once
+
+#include "io/blk_device.h"
+#include "io/blk_request.h"
+#include "io/disk.h"
+#include "io/worker.h"
+#include "virtio/virtqueue.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct virtio_device;
+
+#define BLK_SLOT_IOVS   2u   /* in the slot itself; longer vectors take a spill array */
+#define BLK_SEGMENTS    254u /* the most that we offer as SEG_MAX */
+#define BLK_RANGES      32u  /* of a discard or write zeroes */
+#define BLK_HEADER_IOVS 17u  /* scratch for a header and a status split to bytes */
+#define BLK_BATCH       16u  /* chains taken in one turn */
+
+/* A request in flight; the table of them is indexed by the chain's id. */
+struct blk_slot {
+	struct disk_request request;
+	struct virtqueue_entry entry;
+	bool busy; /* the chain is ours: the driver may not offer it again */
+	bool has_spill;
+	uint8_t *status;  /* in guest memory */
+	uint32_t written; /* for the used entry */
+	uint16_t spill;   /* which array, where has_spill */
+	uint16_t next;    /* in the backlog */
+	uint8_t ranges;   /* of a discard or write zeroes: how many, and which is under way */
+	uint8_t range;
+	struct iovec iov[BLK_SLOT_IOVS];
+} cache_aligned;
+
+/* Written by the worker, read by anyone. */
+struct blk_queue_counters {
+	struct counter values[BLK_STATS];
+};
+
+struct blk_queue_setup {
+	struct virtio_device *device;
+	unsigned index;
+	struct disk *disk;
+	struct io_worker *worker;
+	const struct ring_file *file;     /* of @disk, with @worker's ring */
+	const _Atomic bool *writethrough; /* every write durable; changed by the driver */
+	const char *serial;               /* VIRTIO_BLK_ID_BYTES bytes */
+	unsigned seg_max;
+	unsigned poll_us;
+	bool fixed_buffers;
+	bool sync; /* the blocking engine, for tests and fuzzing */
+};
+
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): lines of their own are the point. */
+struct blk_queue {
+	struct io_source source;
+	struct virtqueue *virtqueue;
+	struct disk_channel channel;
+	struct blk_limits limits;
+	struct blk_slot *slots; /* one per ring entry, in `arena` */
+	struct iovec *spills;   /* spill_iovs each, one per ring entry */
+	uint16_t *free_spills;  /* a stack: what was used last is warm */
+	struct iovec *scratch;  /* where a chain is loaded */
+	unsigned scratch_iovs;
+	unsigned spill_iovs;
+	unsigned free_spill_count;
+	unsigned busy;           /* slots */
+	uint16_t last_head;      /* of the last lone request, and where its parts were: */
+	const void *last_header; /* likely the next one's too; prefetched, never read */
+	const void *last_status;
+	bool durable;          /* the state of writethrough in this turn */
+	bool broken;           /* the driver broke a rule: nothing is taken any more */
+	bool blocked;          /* the last batch was cut short by the ring */
+	bool backlog_ready;    /* trying the backlog again makes sense */
+	uint16_t backlog_head; /* slots that wait for an SQE or the bounce buffer */
+	uint16_t backlog_tail;
+	uint16_t backlog_count;
+	int call_fd;
+	struct blk_queue_setup setup;
+	void *arena; /* the mapping behind slots, spills, stack and scratch */
+	size_t arena_bytes;
+	cache_aligned struct blk_queue_counters counters;
+};
+
+/* Prepares a queue of at most @size_max entries. @setup is copied. 0 or -ENOMEM. */
+int blk_queue_init(struct blk_queue *queue, const struct blk_queue_setup *setup, unsigned size_max);
+
+/* The queue is stopped. Accepts a zeroed one. */
+void blk_queue_deinit(struct blk_queue *queue);
+
+/*
+ * Serves @virtqueue, started by the caller, from now on; @call_fd is signalled for interrupts.
+ * @limits->capacity is read from the disk in each turn. 0 or negative errno.
+ */
+int blk_queue_start(struct blk_queue *queue, struct virtqueue *virtqueue, int kick_fd, int call_fd,
+	const struct blk_limits *limits);
+
+/* Drains and lets go of the virtqueue. */
+void blk_queue_stop(struct blk_queue *queue);
+
+/* The same as blk_queue_start() without a worker, for the sync engine: the caller runs turns. */
+void blk_queue_start_sync(
+	struct blk_queue *queue, struct virtqueue *virtqueue, const struct blk_limits *limits);
+
+/* One turn by hand after blk_queue_start_sync(): a batch, and publish. True where work was done. */
+bool blk_queue_turn_sync(struct blk_queue *queue);

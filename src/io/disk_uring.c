@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The io_uring engine. A request is carried by one SQE at a time: the first covers all of it, and
+ * only what the kernel left undone (a short transfer, an interrupted call, a method that the file
+ * does not have, the flush that makes a range operation durable) takes another. The state between
+ * two SQEs is in the disk_request, so nothing is ever allocated.
+ *
+ * Single-segment transfers are READ and WRITE, which spare the kernel the import of an iovec;
+ * buffers in registered memory take the FIXED opcodes. A durable write carries RWF_DSYNC, which
+ * direct I/O turns into a FUA write where the device has it. Unaligned buffers on a direct disk go
+ * through the channel's one aligned buffer, piece by piece; a second such request waits its turn.
+ */
+#include "io/disk.h"
+#include "io/iov.h"
+#include "io/ring.h"
+#include "io/worker.h"
+#include "util/checked.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#define RETRIES_MAX      100
+#define LONE_BACKOFF_MAX 127u
+#define PART_MAX         (1u << 30) /* bytes in one SQE; more makes a short transfer */
+
+static enum disk_progress finish(
+	struct disk_channel *channel, struct disk_request *request, int result)
+{
+	if (channel->bounce_of == request)
+		channel->bounce_of = NULL;
+	request->result = result;
+	return DISK_DONE;
+}
+
+/* ---- SQEs ---- */
+
+static struct io_uring_sqe *new_sqe(
+	struct disk_channel *channel, const struct disk_request *request)
+{
+	struct io_uring_sqe *sqe = io_source_sqe(channel->source, request->tag);
+
+	if (likely(sqe)) {
+		sqe->fd = channel->file_number;
+		sqe->flags = channel->file_flags;
+	}
+	return sqe;
+}
+
+static void fill_single(
+	struct disk_channel *channel, struct io_uring_sqe *sqe, bool write, const struct iovec *iov)
+{
+	int index = -1;
+
+	sqe->opcode = write ? IORING_OP_WRITE : IORING_OP_READ;
+	sqe->addr = (uintptr_t)iov->iov_base;
+	sqe->len = (uint32_t)min_of(iov->iov_len, (size_t)PART_MAX);
+	if (channel->fixed_buffers)
+		index = ring_buffer_index(
+			io_worker_ring(channel->source->worker), iov->iov_base, sqe->len);
+	if (index >= 0) {
+		sqe->opcode = write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
+		sqe->buf_index = (uint16_t)index;
+	}
+}
+
+/* The one registered piece that holds all segments, or -1. */
+static int common_buffer(struct disk_channel *channel, const struct iovec *iov, unsigned count)
+{
+	const struct ring *ring = io_worker_ring(channel->source->worker);
+	int index;
+
+	if (!channel->fixed_buffers || !ring->features.op_vectored_fixed)
+		return -1;
+	index = ring_buffer_index(ring, iov[0].iov_base, iov[0].iov_len);
+	for (unsigned i = 1; i < count && index >= 0; i++) {
+		if (ring_buffer_index(ring, iov[i].iov_base, iov[i].iov_len) != index)
+			return -1;
+	}
+	return index;
+}
+
+static void fill_vector(struct disk_channel *channel, struct io_uring_sqe *sqe, bool write,
+	const struct disk_request *request)
+{
+	int index = common_buffer(channel, request->iov, request->iov_count);
+
+	sqe->opcode = write ? IORING_OP_WRITEV : IORING_OP_READV;
+	sqe->addr = (uintptr_t)request->iov;
+	sqe->len = request->iov_count;
+	if (index >= 0) {
+		sqe->opcode = write ? URING_OP_WRITEV_FIXED : URING_OP_READV_FIXED;
+		sqe->buf_index = (uint16_t)index;
+	}
+}
+
+/* ---- reads and writes ---- */
+
+/* True where the aligned buffer is the request's now. */
+static bool take_bounce(struct disk_channel *channel, struct disk_request *request)
+{
+	if (channel->bounce_of && channel->bounce_of != request)
+		return false;
+	channel->bounce_of = request;
+	return true;
+}
+
+static struct iovec bounce_part(struct disk_channel *channel, const struct disk_request *request)
+{
+	struct iovec part = {
+		.iov_base = channel->bounce,
+		.iov_len = min_of(request->length - request->done, (uint64_t)DISK_BOUNCE),
+	};
+
+	if (request->op == DISK_WRITE)
+		iov_gather(channel->bounce, part.iov_len, request->iov, request->iov_count);
+	counter_add(&channel->bounces, 1);
+	return part;
+}
+
+/*
+ * A lone read of a page that the host has costs a quarter less as a plain call that may not block
+ * than by way of the ring, which would be entered for it alone: it is one system call either way.
+ * Where the page is not there the ring takes over, and the next tries become rarer.
+ */
+static ssize_t read_lone(struct disk_channel *channel, struct disk_request *request)
+{
+	ssize_t bytes;
+
+	if (channel->lone_skip) {
+		channel->lone_skip--;
+		return -EAGAIN;
+	}
+	bytes = preadv2(channel->disk->fd, request->iov, (int)request->iov_count,
+		(off_t)request->offset, RWF_NOWAIT);
+	io_source_count_syscalls(channel->source, 1);
+	if (likely(bytes > 0)) {
+		channel->lone_backoff = 0;
+		return bytes;
+	}
+	channel->lone_backoff = (uint8_t)min_of(2u * channel->lone_backoff + 1, LONE_BACKOFF_MAX);
+	channel->lone_skip = channel->lone_backoff;
+	return -EAGAIN;
+}
+
+static enum disk_progress submit_transfer(
+	struct disk_channel *channel, struct disk_request *request)
+{
+	bool write = request->op == DISK_WRITE;
+	struct io_uring_sqe *sqe;
+	struct iovec part;
+
+	if (unlikely(request->done == request->length))
+		return finish(channel, request, 0);
+	if (unlikely(request->bounced) && !take_bounce(channel, request))
+		return DISK_WAIT;
+	sqe = new_sqe(channel, request);
+	if (unlikely(!sqe))
+		return DISK_WAIT;
+	sqe->off = request->offset + request->done;
+	if (write && request->durable)
+		sqe->rw_flags = RWF_DSYNC;
+	if (unlikely(request->bounced)) {
+		part = bounce_part(channel, request);
+		fill_single(channel, sqe, write, &part);
+	} else if (likely(request->iov_count == 1)) {
+		fill_single(channel, sqe, write, request->iov);
+	} else {
+		fill_vector(channel, sqe, write, request);
+	}
+	return DISK_STARTED;
+}
+
+/* The file ends here: QEMU and every other VMM pads reads with zeros and refuses writes. */
+static enum disk_progress end_of_file(struct disk_channel *channel, struct disk_request *request)
+{
+	if (request->op == DISK_WRITE)
+		return finish(channel, request, -ENOSPC);
+	iov_zero(request->iov, request->iov_count);
+	return finish(channel, request, 0);
+}
+
+static enum disk_progress transferred(
+	struct disk_channel *channel, struct disk_request *request, size_t bytes)
+{
+	if (request->bounced && request->op == DISK_READ)
+		iov_scatter(request->iov, request->iov_count, channel->bounce, bytes);
+	request->done += bytes;
+	if (likely(request->done >= request->length))
+		return finish(channel, request, 0);
+	iov_consume(&request->iov, &request->iov_count, bytes);
+	request->retries = 0;
+	/* A direct read ends within a sector only at the end of the file; it cannot go on there. */
+	if (!bytes || (channel->disk->direct && bytes % channel->disk->length_align))
+		return end_of_file(channel, request);
+	request->bounced = request->bounced || disk_needs_bounce(channel->disk, request);
+	return submit_transfer(channel, request);
+}
+
+/* ---- flush, discard, write zeroes ---- */
+
+static enum disk_progress submit_flush(struct disk_channel *channel, struct disk_request *request)
+{
+	struct io_uring_sqe *sqe;
+
+	if (channel->disk->cache == DISK_CACHE_UNSAFE)
+		return finish(channel, request, 0);
+	sqe = new_sqe(channel, request);
+	if (!sqe)
+		return DISK_WAIT;
+	sqe->opcode = IORING_OP_FSYNC;
+	sqe->fsync_flags = IORING_FSYNC_DATASYNC;
+	return DISK_STARTED;
+}
+
+static void fill_range(
+	struct disk_channel *channel, struct io_uring_sqe *sqe, const struct disk_request *request)
+{
+	switch (request->method) {
+	case DISK_RANGE_URING_CMD:
+		sqe->opcode = IORING_OP_URING_CMD;
+		sqe->cmd_op = BLOCK_URING_CMD_DISCARD;
+		sqe->addr = request->offset;
+		sqe->addr3 = request->length;
+		break;
+	case DISK_RANGE_WRITE:
+		sqe->opcode = IORING_OP_WRITE;
+		sqe->off = request->offset + request->done;
+		sqe->addr = (uintptr_t)channel->disk->zeroes;
+		sqe->len = (uint32_t)min_of(request->length - request->done, (uint64_t)DISK_ZEROES);
+		break;
+	default:
+		sqe->opcode = IORING_OP_FALLOCATE;
+		sqe->off = request->offset;
+		sqe->addr = request->length;
+		sqe->len = (uint32_t)disk_range_fallocate_mode(request->method);
+		break;
+	}
+}
+
+static enum disk_progress range_done(struct disk_channel *channel, struct disk_request *request)
+{
+	if (!request->durable)
+		return finish(channel, request, 0);
+	request->syncing = true;
+	return submit_flush(channel, request);
+}
+
+static enum disk_progress submit_range(struct disk_channel *channel, struct disk_request *request)
+{
+	struct io_uring_sqe *sqe;
+
+	if (request->syncing)
+		return submit_flush(channel, request);
+	if (request->done == request->length)
+		return range_done(channel, request);
+	if (request->op == DISK_DISCARD && request->method == DISK_RANGE_WRITE)
+		return range_done(channel, request); /* a host that cannot discard keeps the data */
+	sqe = new_sqe(channel, request);
+	if (!sqe)
+		return DISK_WAIT;
+	fill_range(channel, sqe, request);
+	return DISK_STARTED;
+}
+
+static enum disk_progress range_completed(
+	struct disk_channel *channel, struct disk_request *request, int32_t result)
+{
+	if (result < 0) {
+		if (!disk_range_step_down(channel->disk, request, result))
+			return finish(channel, request, result);
+	} else if (request->method != DISK_RANGE_WRITE) {
+		request->done = request->length;
+	} else if (result == 0) {
+		return finish(channel, request, -ENOSPC);
+	} else {
+		request->done += (uint32_t)result;
+	}
+	return submit_range(channel, request);
+}
+
+/* ---- the engine ---- */
+
+static enum disk_progress resume(struct disk_channel *channel, struct disk_request *request)
+{
+	switch (request->op) {
+	case DISK_READ:
+	case DISK_WRITE:
+		return submit_transfer(channel, request);
+	case DISK_FLUSH:
+		return submit_flush(channel, request);
+	default:
+		return submit_range(channel, request);
+	}
+}
+
+static enum disk_progress start_lone(struct disk_channel *channel, struct disk_request *request)
+{
+	ssize_t bytes = read_lone(channel, request);
+
+	return bytes < 0 ? submit_transfer(channel, request)
+	                 : transferred(channel, request, (size_t)bytes);
+}
+
+static enum disk_progress uring_submit(struct disk_channel *channel, struct disk_request *request)
+{
+	if (!request->started) {
+		request->started = true;
+		request->done = 0;
+		request->retries = 0;
+		request->syncing = false;
+		request->bounced = false;
+		if (likely(request->op <= DISK_WRITE))
+			request->bounced = disk_needs_bounce(channel->disk, request);
+		else if (request->op != DISK_FLUSH)
+			request->method = (uint8_t)disk_range_first(channel->disk, request);
+		if (channel->lone && request->op == DISK_READ && !channel->disk->direct &&
+			request->length)
+			return start_lone(channel, request);
+	}
+	return resume(channel, request);
+}
+
+static enum disk_progress uring_complete(
+	struct disk_channel *channel, struct disk_request *request, int32_t result)
+{
+	if (unlikely(result == -EINTR || result == -EAGAIN)) {
+		if (++request->retries > RETRIES_MAX)
+			return finish(channel, request, result);
+		return DISK_WAIT; /* the next turn, not this one: give the host a moment */
+	}
+	if (likely(request->op <= DISK_WRITE)) {
+		if (unlikely(result < 0))
+			return finish(channel, request, result);
+		return transferred(channel, request, (size_t)result);
+	}
+	if (request->op == DISK_FLUSH || request->syncing)
+		return finish(channel, request, result < 0 ? result : 0);
+	return range_completed(channel, request, result);
+}
+
+static const struct disk_ops disk_uring_ops = {
+	.name = "io_uring",
+	.submit = uring_submit,
+	.complete = uring_complete,
+};
+
+int disk_uring_channel_init(struct disk_channel *channel, struct disk *disk,
+	struct io_source *source, const struct ring_file *file)
+{
+	int result = disk_channel_setup(channel, &disk_uring_ops, disk);
+
+	if (result)
+		return result;
+	channel->source = source;
+	channel->file_number = file->number;
+	channel->file_flags = file->sqe_flags;
+	return 0;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Straight loops over the elements; zero-length elements are allowed anywhere. */
+#include "io/iov.h"
+
+#include "util/checked.h"
+
+#include <string.h>
+
+size_t iov_bytes(const struct iovec *iov, unsigned count)
+{
+	size_t sum = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		sum += iov[i].iov_len;
+	return sum;
+}
+
+void iov_consume(struct iovec **iov, unsigned *count, size_t bytes)
+{
+	while (*count && bytes >= (*iov)->iov_len) {
+		bytes -= (*iov)->iov_len;
+		(*iov)++;
+		(*count)--;
+	}
+	if (*count && bytes) {
+		(*iov)->iov_base = (char *)(*iov)->iov_base + bytes;
+		(*iov)->iov_len -= bytes;
+	}
+}
+
+size_t iov_gather(void *buffer, size_t bytes, const struct iovec *iov, unsigned count)
+{
+	size_t done = 0;
+
+	for (unsigned i = 0; i < count && done < bytes; i++) {
+		size_t part = min_of(iov[i].iov_len, bytes - done);
+
+		memcpy((char *)buffer + done, iov[i].iov_base, part);
+		done += part;
+	}
+	return done;
+}
+
+size_t iov_scatter(const struct iovec *iov, unsigned count, const void *buffer, size_t bytes)
+{
+	size_t done = 0;
+
+	for (unsigned i = 0; i < count && done < bytes; i++) {
+		size_t part = min_of(iov[i].iov_len, bytes - done);
+
+		memcpy(iov[i].iov_base, (const char *)buffer + done, part);
+		done += part;
+	}
+	return done;
+}
+
+void iov_zero(const struct iovec *iov, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		memset(iov[i].iov_base, 0, iov[i].iov_len);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Moving bytes between a buffer and the front of an iovec array. Pure; any thread. */
+#pragma once
+
+#include <stddef.h>
+#include <sys/uio.h>
+
+/* The sum of all lengths. */
+size_t iov_bytes(const struct iovec *iov, unsigned count);
+
+/* Drops the first @bytes from the array, moving its start and trimming the element that is cut. */
+void iov_consume(struct iovec **iov, unsigned *count, size_t bytes);
+
+/* Copies up to @bytes from the array's start into @buffer. Returns how many there were. */
+size_t iov_gather(void *buffer, size_t bytes, const struct iovec *iov, unsigned count);
+
+/* Copies up to @bytes of @buffer to the array's start. Returns how many fitted. */
+size_t iov_scatter(const struct iovec *iov, unsigned count, const void *buffer, size_t bytes);
+
+/* Fills the whole array with zeros. */
+void iov_zero(const struct iovec *iov, unsigned count);
