@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One writev() per frame, straight from guest memory, header and all: the kernel reads the guest's
+ * own virtio header, checks it and copies the payload once. Batches through io_uring were measured
+ * and gain nothing as long as frames must keep their order (docs/decisions/net-batching.md).
+ *
+ * A tap that answers EAGAIN has too many bytes on their way through the host. The chain and those
+ * popped after it go back to the ring in order, and the queue waits for a one-shot poll to say that
+ * the tap is writable again; meanwhile the guest's queue fills, which is how it learns. A tap that
+ * is down or gone does not hold frames up: they are completed and counted as lost, as on a cable
+ * that is unplugged.
+ */
+#include "net/net_tx.h"
+
+#include "net/virtio_net_abi.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/uio.h>
+
+/* A turn ends after so much, so that the worker's other sources get theirs. */
+#define TURN_BYTES (256u << 10)
+
+/* Header, an Ethernet header, and what a tap takes at most. */
+#define FRAME_BYTES_MIN (NET_HEADER_BYTES + 14u)
+#define FRAME_BYTES_MAX NET_GSO_FRAME_BYTES
+
+enum {
+	TAG_POLL,
+	TAG_CANCEL,
+};
+
+enum outcome {
+	FRAME_DONE,  /* the chain is pushed */
+	FRAME_LATER, /* the tap is full */
+	FRAME_FATAL, /* the ring is broken */
+};
+
+static struct net_tx *tx_of(struct io_source *source)
+{
+	return container_of(source, struct net_tx, source);
+}
+
+static int tap_fd(const struct net_tx *tx)
+{
+	return tx->shared->tap->queues[tx->pair].fd;
+}
+
+static void fail(struct net_tx *tx, const char *what)
+{
+	tx->dead = true;
+	virtio_device_fail(tx->shared->device, "transmit queue %u: %s", tx->pair, what);
+}
+
+/* The errno of a writev() that did not take the frame. */
+static enum outcome write_failed(struct net_tx *tx, int error)
+{
+	switch (error) {
+	case EAGAIN:
+		counter_add(&tx->counters.full, 1);
+		tx->full = true;
+		return FRAME_LATER;
+	case EIO: /* the interface is down */
+		counter_add(&tx->counters.link_down, 1);
+		return FRAME_DONE;
+	case EBADFD: /* it does not exist any more */
+		counter_add(&tx->counters.link_down, 1);
+		net_shared_tap_gone(tx->shared);
+		return FRAME_DONE;
+	default: /* a header that contradicts the frame, or no memory for it */
+		counter_add(&tx->counters.rejected, 1);
+		return FRAME_DONE;
+	}
+}
+
+static enum outcome send_frame(struct net_tx *tx, const struct virtqueue_chain *chain)
+{
+	ssize_t sent;
+
+	if (unlikely(chain->readable_bytes < FRAME_BYTES_MIN ||
+		     chain->readable_bytes > FRAME_BYTES_MAX)) {
+		counter_add(&tx->counters.rejected, 1);
+		return FRAME_DONE;
+	}
+	do {
+		sent = writev(tap_fd(tx), chain->iov, (int)chain->readable);
+		counter_add(&tx->counters.writes, 1);
+	} while (unlikely(sent < 0 && errno == EINTR));
+	if (unlikely(sent < 0))
+		return write_failed(tx, errno);
+	counter_add(&tx->counters.frames, 1);
+	counter_add(&tx->counters.bytes, chain->readable_bytes - NET_HEADER_BYTES);
+	return FRAME_DONE;
+}
+
+static enum outcome send_chain(
+	struct net_tx *tx, const struct virtqueue_entry *entry, uint64_t *bytes)
+{
+	struct virtqueue_chain chain = {.iov = tx->iov, .capacity = NET_TX_IOVS};
+	enum outcome outcome;
+
+	if (unlikely(virtqueue_load_chain(tx->queue, entry, &chain))) {
+		fail(tx, "a malformed descriptor chain");
+		return FRAME_FATAL;
+	}
+	outcome = send_frame(tx, &chain);
+	if (likely(outcome == FRAME_DONE)) {
+		virtqueue_push(tx->queue, entry, 0);
+		*bytes += chain.readable_bytes;
+	}
+	return outcome;
+}
+
+static void arm_tap_poll(struct net_tx *tx)
+{
+	struct io_uring_sqe *sqe;
+
+	if (tx->poll_armed)
+		return;
+	sqe = io_source_sqe(&tx->source, TAG_POLL);
+	if (!sqe) {
+		tx->full = false; /* so that the next turn comes back to it */
+		return;
+	}
+	io_uring_prep_poll_add(sqe, tap_fd(tx), POLLOUT);
+	tx->poll_user_data = sqe->user_data;
+	tx->poll_armed = true;
+}
+
+static void cancel_tap_poll(struct net_tx *tx)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!tx->poll_armed || tx->cancel_sent)
+		return;
+	sqe = io_source_sqe(&tx->source, TAG_CANCEL);
+	if (!sqe)
+		return; /* asked again in the next turn */
+	/* Not a poll removal: that fails, for good, where the tap wakes the poll at the same time.
+	 */
+	io_uring_prep_cancel64(sqe, tx->poll_user_data, 0);
+	tx->cancel_sent = true;
+}
+
+/* Sends a batch in order; what the tap does not take goes back to the ring. */
+static void transmit(struct net_tx *tx)
+{
+	uint64_t writes = counter_read(&tx->counters.writes), bytes = 0;
+	struct virtqueue_entry entries[NET_TX_BATCH];
+	int count = virtqueue_pop_batch(tx->queue, entries, NET_TX_BATCH), done = 0;
+
+	if (unlikely(count < 0)) {
+		fail(tx, "the ring is broken");
+		return;
+	}
+	while (done < count && bytes < TURN_BYTES) {
+		if (send_chain(tx, &entries[done], &bytes) != FRAME_DONE)
+			break;
+		done++;
+	}
+	if (!tx->dead)
+		virtqueue_unpop(tx->queue, &entries[done], (unsigned)(count - done));
+	io_source_count_syscalls(
+		&tx->source, (unsigned)(counter_read(&tx->counters.writes) - writes));
+	if (tx->full)
+		arm_tap_poll(tx);
+}
+
+static bool tx_poll(struct io_source *source)
+{
+	struct net_tx *tx = tx_of(source);
+
+	if (unlikely(source->stopping))
+		return tx->poll_armed && !tx->cancel_sent;
+	return !tx->full && !tx->dead && virtqueue_has_work(tx->queue);
+}
+
+static void tx_process(struct io_source *source)
+{
+	struct net_tx *tx = tx_of(source);
+
+	if (unlikely(source->stopping))
+		cancel_tap_poll(tx);
+	else
+		transmit(tx);
+}
+
+static void tx_complete(struct io_source *source, uint32_t tag, int32_t result, uint32_t flags)
+{
+	struct net_tx *tx = tx_of(source);
+
+	(void)result; /* writable or broken: the next write tells */
+	(void)flags;
+	if (tag == TAG_CANCEL)
+		return; /* whether or not it came in time: the poll has a CQE of its own */
+	tx->poll_armed = false;
+	if (source->stopping)
+		return;
+	tx->full = false;
+	/* Polled from now on, so that tx_arm() asks for kicks again once the ring is empty. */
+	io_source_activate(source);
+}
+
+static unsigned tx_flush(struct io_source *source)
+{
+	struct net_tx *tx = tx_of(source);
+
+	return net_shared_flush(tx->queue, tx->call_fd);
+}
+
+static bool tx_arm(struct io_source *source)
+{
+	struct net_tx *tx = tx_of(source);
+
+	if (source->stopping)
+		return tx_poll(source);
+	/* While the tap is full, kicks would change nothing. */
+	return !tx->full && !tx->dead && virtqueue_rearm(tx->queue);
+}
+
+static void tx_disarm(struct io_source *source)
+{
+	virtqueue_disarm(tx_of(source)->queue);
+}
+
+static void tx_stop(struct io_source *source)
+{
+	cancel_tap_poll(tx_of(source));
+}
+
+static const struct io_source_ops tx_ops = {
+	.poll = tx_poll,
+	.process = tx_process,
+	.complete = tx_complete,
+	.flush = tx_flush,
+	.arm = tx_arm,
+	.disarm = tx_disarm,
+	.stop = tx_stop,
+};
+
+void net_tx_init(struct net_tx *tx, struct net_shared *shared, unsigned pair, int kick_fd,
+	int call_fd, struct virtqueue *queue, unsigned poll_us)
+{
+	io_source_init(&tx->source, &tx_ops, kick_fd, poll_us);
+	tx->shared = shared;
+	tx->pair = pair;
+	tx->call_fd = call_fd;
+	tx->queue = queue;
+}
+
+int net_tx_start(struct net_tx *tx, struct io_worker *worker)
+{
+	tx->full = tx->dead = tx->poll_armed = tx->cancel_sent = false;
+	return io_worker_attach(worker, &tx->source);
+}
+
+void net_tx_stop(struct net_tx *tx)
+{
+	io_worker_detach(&tx->source);
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands of the control queue, each in its good form and in bad ones. */
+#include "net/net_control.h"
+
+#include "net/virtio_net_abi.h"
+#include "util/bytes.h"
+#include "util/checked.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FEATURE(bit) (1ull << (bit))
+
+static const uint8_t own[] = {0x02, 0, 0, 0, 0, 1};
+static struct net_control_limits limits;
+static struct net_policy policy;
+
+static void setup(void)
+{
+	limits = (struct net_control_limits){
+		.features = FEATURE(VIRTIO_NET_F_CTRL_VQ) | FEATURE(VIRTIO_NET_F_CTRL_RX) |
+	                    FEATURE(VIRTIO_NET_F_CTRL_RX_EXTRA) | FEATURE(VIRTIO_NET_F_CTRL_VLAN) |
+	                    FEATURE(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+	                    FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE) | FEATURE(VIRTIO_NET_F_MQ) |
+	                    FEATURE(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |
+	                    FEATURE(VIRTIO_NET_F_GUEST_CSUM) | FEATURE(VIRTIO_NET_F_GUEST_TSO4) |
+	                    FEATURE(VIRTIO_NET_F_GUEST_TSO6) | FEATURE(VIRTIO_NET_F_GUEST_ECN),
+		.pairs_max = 4};
+	net_policy_init(&policy, limits.features, own);
+}
+
+TestSuite(control, .init = setup);
+
+/* The command in one segment, then cut into segments of one byte: both must agree. */
+static enum net_control_effect run(uint8_t class, uint8_t command, const void *data, size_t length)
+{
+	struct net_policy start = policy, again = policy;
+	enum net_control_effect effect;
+	size_t whole = length + 2;
+	struct iovec *pieces = calloc(whole, sizeof(*pieces));
+	uint8_t *bytes = malloc(whole);
+	struct iovec one = {bytes, whole};
+
+	bytes[0] = class;
+	bytes[1] = command;
+	memcpy(bytes + 2, data, length);
+	for (size_t i = 0; i < whole; i++)
+		pieces[i] = (struct iovec){bytes + i, 1};
+	effect = net_control_execute(&limits, &one, 1, whole, &policy);
+	cr_assert_eq(net_control_execute(&limits, pieces, whole, whole, &again), effect);
+	cr_assert_arr_eq(&policy, &again, sizeof(policy));
+	if (effect != NET_CONTROL_POLICY)
+		cr_assert_arr_eq(&policy, &start, sizeof(policy), "refused, yet changed");
+	free(pieces);
+	free(bytes);
+	return effect;
+}
+
+static bool accepted(uint8_t class, uint8_t command, const void *data, size_t length)
+{
+	return run(class, command, data, length) == NET_CONTROL_POLICY;
+}
+
+static void without(unsigned feature)
+{
+	limits.features &= ~FEATURE(feature);
+}
+
+Test(control, receive_modes)
+{
+	bool *const modes[] = {&policy.filter.promiscuous, &policy.filter.all_multicast,
+		&policy.filter.all_unicast, &policy.filter.no_multicast, &policy.filter.no_unicast,
+		&policy.filter.no_broadcast};
+
+	for (uint8_t mode = 0; mode < ARRAY_SIZE(modes); mode++) {
+		cr_expect(accepted(VIRTIO_NET_CTRL_RX, mode, "\1", 1));
+		cr_expect(*modes[mode], "mode %u", mode);
+		cr_expect(accepted(VIRTIO_NET_CTRL_RX, mode, "\0", 1));
+		cr_expect_not(*modes[mode], "mode %u", mode);
+	}
+}
+
+Test(control, receive_modes_in_bad_form)
+{
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_RX, 0, "", 0));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_RX, 0, "\1\1", 2));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_RX, 0, "\2", 1));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_RX, 6, "\1", 1));
+	without(VIRTIO_NET_F_CTRL_RX_EXTRA);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST, "\1", 1));
+	cr_expect(accepted(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, "\1", 1));
+	without(VIRTIO_NET_F_CTRL_RX);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1));
+}
+
+/* Two tables of @unicast and @multicast addresses, which are numbered; returns the length. */
+static size_t make_tables(uint8_t *data, unsigned unicast, unsigned multicast)
+{
+	unsigned counts[] = {unicast, multicast};
+	uint8_t *at = data;
+
+	for (unsigned table = 0; table < 2; table++) {
+		put_le32(at, counts[table]);
+		at += 4;
+		for (unsigned i = 0; i < counts[table]; i++, at += 6)
+			memcpy(at,
+				((uint8_t[]){(uint8_t)(2 + table), 0, 0, 0, (uint8_t)(i >> 8),
+					(uint8_t)i}),
+				6);
+	}
+	return (size_t)(at - data);
+}
+
+Test(control, address_tables)
+{
+	static uint8_t data[2048];
+	size_t length = make_tables(data, 2, 3);
+
+	cr_assert(accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, data, length));
+	cr_expect_eq(policy.filter.unicast.count, 2);
+	cr_expect_eq(policy.filter.multicast.count, 3);
+	cr_expect_arr_eq(policy.filter.multicast.addresses[2], ((uint8_t[]){3, 0, 0, 0, 0, 2}), 6);
+	/* A second one replaces the first. */
+	length = make_tables(data, 0, 0);
+	cr_assert(accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, data, length));
+	cr_expect_eq(policy.filter.unicast.count, 0);
+	cr_expect_eq(policy.filter.multicast.count, 0);
+	/* More than are kept. */
+	length = make_tables(data, NET_FILTER_ADDRESSES, NET_FILTER_ADDRESSES + 1);
+	cr_assert(accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, data, length));
+	cr_expect_not(policy.filter.unicast.overflow);
+	cr_expect(policy.filter.multicast.overflow);
+}
+
+Test(control, address_tables_in_bad_form)
+{
+	static uint8_t data[70000];
+	size_t length = make_tables(data, 2, 3);
+
+	for (size_t cut = 0; cut < length; cut++)
+		cr_expect_not(
+			accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, data, cut));
+	cr_expect_not(
+		accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, data, length + 1));
+	put_le32(data, UINT32_MAX);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, data, length));
+	length = make_tables(data, 5000, 6000);
+	cr_expect_gt(length, NET_CONTROL_BYTES_MAX);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, data, length));
+	without(VIRTIO_NET_F_CTRL_RX);
+	length = make_tables(data, 1, 1);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, data, length));
+}
+
+Test(control, own_address)
+{
+	static const uint8_t mac[] = {0x02, 9, 8, 7, 6, 5, 4};
+
+	cr_assert(accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, mac, 6));
+	cr_expect_arr_eq(policy.filter.mac, mac, 6);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, mac, 5));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, mac, 7));
+	cr_expect_not(
+		accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, "\1\0\0\0\0\1", 6));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MAC, 2, mac, 6));
+	without(VIRTIO_NET_F_CTRL_MAC_ADDR);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, mac, 6));
+}
+
+Test(control, vlans)
+{
+	cr_expect(accepted(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\x64\0", 2));
+	cr_expect_eq(policy.filter.vlans[1], 1ull << 36);
+	cr_expect(accepted(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, "\x64\0", 2));
+	cr_expect_eq(policy.filter.vlans[1], 0);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\0\x10", 2));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\x64", 1));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\x64\0\0", 3));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_VLAN, 2, "\x64\0", 2));
+	without(VIRTIO_NET_F_CTRL_VLAN);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\x64\0", 2));
+}
+
+Test(control, vlan_filter_goes_with_its_feature)
+{
+	cr_expect(policy.filter.filter_vlans);
+	without(VIRTIO_NET_F_CTRL_VLAN);
+	net_policy_init(&policy, limits.features, own);
+	cr_expect_not(policy.filter.filter_vlans);
+}
+
+Test(control, queue_pairs)
+{
+	cr_expect_eq(policy.pairs, 1, "one pair until the driver says otherwise");
+	cr_expect(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\4\0", 2));
+	cr_expect_eq(policy.pairs, 4);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\5\0", 2));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\0\0", 2));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\0\1", 2));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2", 1));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2\0\0", 3));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, 1, "\2\0", 2), "RSS is not offered");
+	without(VIRTIO_NET_F_MQ);
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2\0", 2));
+	cr_expect_eq(policy.pairs, 4);
+}
+
+static bool set_offloads(uint64_t offloads)
+{
+	uint8_t data[9] = {0};
+
+	put_le64(data, offloads);
+	return accepted(
+		VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, data, 8);
+}
+
+Test(control, guest_offloads)
+{
+	cr_expect_eq(policy.offloads,
+		NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN,
+		"all that was negotiated is on at first");
+	cr_expect(set_offloads(FEATURE(VIRTIO_NET_F_GUEST_CSUM)));
+	cr_expect_eq(policy.offloads, NET_OFFLOAD_CSUM);
+	cr_expect(set_offloads(0));
+	cr_expect_eq(policy.offloads, 0);
+	cr_expect(set_offloads(FEATURE(VIRTIO_NET_F_GUEST_CSUM) | FEATURE(VIRTIO_NET_F_GUEST_TSO6) |
+			       FEATURE(VIRTIO_NET_F_GUEST_ECN)));
+	cr_expect_eq(policy.offloads, NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN);
+}
+
+Test(control, guest_offloads_in_bad_form)
+{
+	uint64_t csum = FEATURE(VIRTIO_NET_F_GUEST_CSUM);
+
+	cr_expect_not(set_offloads(FEATURE(VIRTIO_NET_F_GUEST_TSO4)), "needs GUEST_CSUM");
+	cr_expect_not(set_offloads(csum | FEATURE(VIRTIO_NET_F_GUEST_ECN)), "needs TSO");
+	cr_expect_not(set_offloads(csum | FEATURE(VIRTIO_NET_F_GUEST_USO4)), "not negotiated");
+	cr_expect_not(set_offloads(csum | FEATURE(VIRTIO_NET_F_CSUM)), "not a guest offload");
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, "\2\0\0\0\0\0\0", 7));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, "\2\0\0\0\0\0\0\0\0", 9));
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_GUEST_OFFLOADS, 1, "\2\0\0\0\0\0\0\0", 8));
+	without(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+	cr_expect_not(set_offloads(0));
+}
+
+Test(control, uso_needs_both_versions)
+{
+	uint64_t csum = FEATURE(VIRTIO_NET_F_GUEST_CSUM), four = FEATURE(VIRTIO_NET_F_GUEST_USO4);
+
+	cr_expect_eq(net_offloads_of_features(csum | four), NET_OFFLOAD_CSUM);
+	cr_expect_eq(net_offloads_of_features(csum | four | FEATURE(VIRTIO_NET_F_GUEST_USO6)),
+		NET_OFFLOAD_CSUM | NET_OFFLOAD_USO);
+}
+
+Test(control, announcement)
+{
+	cr_expect_eq(run(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, "", 0),
+		NET_CONTROL_ANNOUNCED);
+	cr_expect_eq(run(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, "\0", 1),
+		NET_CONTROL_REFUSED);
+	cr_expect_eq(run(VIRTIO_NET_CTRL_ANNOUNCE, 1, "", 0), NET_CONTROL_REFUSED);
+	without(VIRTIO_NET_F_GUEST_ANNOUNCE);
+	cr_expect_eq(run(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, "", 0),
+		NET_CONTROL_REFUSED);
+}
+
+Test(control, unknown_and_cut_commands)
+{
+	uint8_t class = VIRTIO_NET_CTRL_RX;
+	struct iovec one = {&class, 1};
+
+	for (unsigned unknown = 6; unknown < 256; unknown += 50)
+		cr_expect_not(accepted((uint8_t)unknown, 0, "\1", 1));
+	cr_expect_eq(net_control_execute(&limits, &one, 1, 1, &policy), NET_CONTROL_REFUSED);
+	cr_expect_eq(net_control_execute(&limits, NULL, 0, 0, &policy), NET_CONTROL_REFUSED);
+}
