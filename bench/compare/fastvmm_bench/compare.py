@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From samples to statements: per workload, each setting's summary, and the ratio of every pair that is
+compared, with its interval and p."""
+from . import differences, metrics, stats
+from .errors import BenchError
+
+SIGNIFICANCE = 0.05
+LEDGER_ONLY = {"syscalls_per_io"}
+
+
+def _values(samples, workload, setting, name):
+    """By round, in order of rounds. Runs made for the ledger count where no other has the metric."""
+    for kind in ("main", "ledger"):
+        picked = [(s["round"], s["metrics"][name]) for s in samples
+                  if s["workload"] == workload and s["setting"] == setting and s["kind"] == kind
+                  and name in s["metrics"]]
+        if picked and (kind == "main" or name in LEDGER_ONLY):
+            return [value for _, value in sorted(picked)]
+    return []
+
+
+def summaries(samples, workload, setting):
+    found = {}
+    for name in metrics.METRICS:
+        values = _values(samples, workload, setting, name)
+        if values:
+            found[name] = stats.summary(values)
+    return found
+
+
+def verdict(name, ratio):
+    """In words, for the first of the two."""
+    if ratio is None:
+        return "no ratio"
+    good = metrics.advantage(name, ratio["ratio"])
+    low, high = metrics.advantage_interval(name, ratio["low"], ratio["high"])
+    if low is None or ratio["p"] >= SIGNIFICANCE or low <= 1 <= high:
+        return "no difference shown"
+    return "better" if good > 1 else "worse"
+
+
+def _guest(samples, workload, setting):
+    return next((s["guest"] for s in samples if s["workload"] == workload and s["setting"] == setting
+                 and s["kind"] == "main"), {})
+
+
+def pair(samples, workload, first, second, configurations):
+    """Compares two settings on one workload, in every metric that both have."""
+    guests = [_guest(samples, workload, name) for name in (first, second)]
+    unlike = differences.unlike_work(*guests)
+    if unlike:
+        raise BenchError(f"{workload}: {first} and {second} did not do the same work: " + ", ".join(
+            f"{what} {one} against {two}" for what, one, two in unlike))
+    ratios = {}
+    for name in metrics.METRICS:
+        one, two = (_values(samples, workload, setting, name) for setting in (first, second))
+        ratio = stats.paired_ratio(one, two)
+        if ratio:
+            ratio["verdict"] = verdict(name, ratio)
+            ratios[name] = ratio
+    return {"first": first, "second": second, "ratios": ratios,
+            "differences": differences.between(*guests, configurations.get(first),
+                                               configurations.get(second))}
+
+
+def analyse(results):
+    """Adds what is derived to a results document: per workload `settings` and `pairs`. The first setting
+    of a workload's plan is compared with each other one."""
+    configurations = {s["name"]: s["configuration"] for s in results["settings"]}
+    analysis = {}
+    for plan in results["plan"]:
+        name, order = plan["workload"], plan["settings"]
+        present = [s for s in order if _values(results["samples"], name, s, plan["metric"])]
+        analysis[name] = {
+            "metric": plan["metric"],
+            "settings": {s: summaries(results["samples"], name, s) for s in present},
+            "pairs": [pair(results["samples"], name, present[0], other, configurations)
+                      for other in present[1:]],
+        }
+    results["analysis"] = analysis
+    return results

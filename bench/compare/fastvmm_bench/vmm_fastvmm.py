@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""fastvmm's command line for a workload."""
+from . import linux_guest
+from .vmm import Launch, Setting
+
+
+class Fastvmm(Setting):
+    family = "fastvmm"
+    thread_roles = (("vcpu", r"vcpu\d+$"), ("kernel", r"iou-|kvm-|vhost-"),
+                    ("worker", r"(io|disk|worker|wrk)\S*\d+$"))
+
+    def __init__(self, name, program, version, disk_options=()):
+        options = [option for option in disk_options if option]
+        configuration = {"program": version}
+        if options:
+            configuration["disk options"] = ",".join(options)
+        super().__init__(name, f"{version}" + (f" ({','.join(options)})" if options else ""),
+                         configuration)
+        self.program = program
+        self.disk_options = options
+
+    def refuses(self, workload):
+        return "" if workload.kind != "net" else "network workloads need a tap"
+
+    def _guest_arguments(self, workload, context, report_path):
+        if workload.kind != "linux":
+            return ["--kernel", context.guest,
+                    "--cmdline", workload.guest_words(context.seconds, context.warmup)]
+        return ["--kernel", context.linux.kernel, "--initrd", context.linux.initrd,
+                "--cmdline", linux_guest.command_line(workload, context), "--report", report_path]
+
+    def launch(self, workload, context):
+        report_path = context.temporary_file("report") if workload.kind == "linux" else ""
+        argv = [self.program, *self._guest_arguments(workload, context, report_path),
+                "--cpus", str(workload.cpus), "--memory", f"{workload.memory >> 20}M",
+                "--workers", str(workload.workers), "--no-reboot"]
+        for index in range(workload.disks):
+            disk = [context.disk_path(index), f"queues={workload.queues}", f"cache={workload.cache}",
+                    *self.disk_options]
+            argv += ["--disk", ",".join(disk)]
+        if context.vcpu_cpus:
+            argv += ["--vcpu-cpus", context.vcpu_cpus, "--io-cpus", context.io_cpus]
+        stats_path = context.temporary_file("stats.json")
+        return Launch(argv + ["--stats", stats_path], stats_path=stats_path, report_path=report_path)
+
+
+def own_counters(document):
+    """Metrics from the document that --stats wrote, and what else is kept of it. The workers do nothing
+    before the first request, so their counters over the whole run, divided by all requests, are exact."""
+    workers = document.get("workers", [])
+    queues = [queue for disk in document.get("disks", []) for queue in disk.get("queues", [])]
+
+    def total(items, *names):
+        return sum(item.get(name, 0) for item in items for name in names)
+
+    own = {name: total(queues, name) for name in ("popped", "kicks", "interrupts",
+                                                  "kicks_to_user_space", "publishes")}
+    own.update({name: total(workers, name) for name in ("loops", "sleeps", "spins", "enters")})
+    requests = own["popped"]
+    if not requests:
+        return {}, own
+    metrics = {"syscalls_per_io": total(workers, "enters", "signals", "other_syscalls") / requests,
+               "kicks_per_io": own["kicks"] / requests,
+               "interrupts_per_io": own["interrupts"] / requests}
+    metrics["notifications_per_io"] = metrics["kicks_per_io"] + metrics["interrupts_per_io"]
+    return metrics, own

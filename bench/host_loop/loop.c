@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a VMM could reach if it cost nothing: the same requests, from the same file, with nobody between.
+ * One thread fills the ring up to its depth, submits with one call, reaps all that has completed, and
+ * puts new requests where the completed ones were. It blocks only where nothing has completed. The clock
+ * is read once a turn, as the bare guest does, so latencies are comparable: submission to reaping.
+ */
+#include "loop.h"
+
+#include "../guest/random.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <linux/fs.h>
+
+struct loop {
+	const struct options *options;
+	struct io_uring ring;
+	bool ring_made;
+	int fd;
+	uint8_t *buffers;
+	size_t buffers_size;
+	uint64_t *submitted_at; /* per slot */
+	uint64_t blocks, cursor;
+	struct random random;
+	unsigned in_flight;
+	uint64_t measure_from, measure_to, enters;
+	uint64_t cpu_from, enters_from;
+	bool measuring;
+	struct loop_result *result;
+};
+
+static int fail(const char *what, const char *path, int result)
+{
+	fprintf(stderr, "host_loop: %s %s: %s\n", what, path, strerror(-result));
+	return result;
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int file_size(int fd, uint64_t *ret_size)
+{
+	struct stat status;
+
+	if (fstat(fd, &status))
+		return -errno;
+	if (!S_ISBLK(status.st_mode)) {
+		*ret_size = (uint64_t)status.st_size;
+		return 0;
+	}
+	return ioctl(fd, BLKGETSIZE64, ret_size) ? -errno : 0;
+}
+
+static int open_file(struct loop *loop)
+{
+	const struct options *options = loop->options;
+	uint64_t size;
+	int result;
+
+	loop->fd = open(options->path, (options->write ? O_RDWR : O_RDONLY) | O_CLOEXEC |
+					       (options->direct ? O_DIRECT : 0));
+	if (loop->fd < 0)
+		return fail("cannot open", options->path, -errno);
+	result = file_size(loop->fd, &size);
+	if (result)
+		return fail("cannot find the size of", options->path, result);
+	if (options->size && options->size < size)
+		size = options->size;
+	loop->blocks = size / options->block;
+	loop->result->size = size;
+	return loop->blocks ? 0 : fail("smaller than one block:", options->path, -EINVAL);
+}
+
+/* Older kernels lack the flags: then without. */
+static int make_ring(struct loop *loop)
+{
+	static const unsigned flags[] = {
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0};
+	int result = -EINVAL;
+
+	for (size_t i = 0; result && i < sizeof(flags) / sizeof(flags[0]); i++)
+		result = io_uring_queue_init(loop->options->depth, &loop->ring, flags[i]);
+	if (result)
+		return fail("cannot make an", "io_uring", result);
+	loop->ring_made = true;
+	result = io_uring_register_files(&loop->ring, &loop->fd, 1);
+	if (result)
+		return fail("cannot register", loop->options->path, result);
+	io_uring_register_ring_fd(&loop->ring); /* saves a look-up a call; older kernels go without */
+	return 0;
+}
+
+/* A quarter page between buffers would share lines, so each starts on a page of its own. */
+static size_t stride(const struct options *options)
+{
+	return ((size_t)options->block + 4095) & ~(size_t)4095;
+}
+
+static int make_buffers(struct loop *loop)
+{
+	const struct options *options = loop->options;
+	struct iovec all;
+	int result;
+
+	loop->buffers_size = stride(options) * options->depth;
+	loop->buffers = mmap(NULL, loop->buffers_size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (loop->buffers == MAP_FAILED) {
+		loop->buffers = NULL;
+		return fail("cannot allocate", "buffers", -errno);
+	}
+	loop->submitted_at = calloc(options->depth, sizeof(*loop->submitted_at));
+	if (!loop->submitted_at)
+		return -ENOMEM;
+	for (size_t i = 0; i < loop->buffers_size / 8; i++)
+		((uint64_t *)loop->buffers)[i] = random_next(&loop->random);
+	if (!options->fixed_buffers)
+		return 0;
+	all = (struct iovec){loop->buffers, loop->buffers_size};
+	result = io_uring_register_buffers(&loop->ring, &all, 1);
+	return result ? fail("cannot register", "buffers (see ulimit -l; fixed-buffers=0 does without)",
+				result)
+	              : 0;
+}
+
+static uint64_t next_offset(struct loop *loop)
+{
+	if (loop->options->random)
+		return random_below(&loop->random, loop->blocks) * loop->options->block;
+	if (loop->cursor == loop->blocks)
+		loop->cursor = 0;
+	return loop->cursor++ * loop->options->block;
+}
+
+static void prepare(struct loop *loop, unsigned slot, uint64_t now)
+{
+	const struct options *options = loop->options;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);
+	uint8_t *buffer = loop->buffers + stride(options) * slot;
+	uint64_t offset = next_offset(loop);
+
+	if (options->fixed_buffers && options->write)
+		io_uring_prep_write_fixed(sqe, 0, buffer, options->block, offset, 0);
+	else if (options->fixed_buffers)
+		io_uring_prep_read_fixed(sqe, 0, buffer, options->block, offset, 0);
+	else if (options->write)
+		io_uring_prep_write(sqe, 0, buffer, options->block, offset);
+	else
+		io_uring_prep_read(sqe, 0, buffer, options->block, offset);
+	sqe->flags |= IOSQE_FIXED_FILE;
+	sqe->user_data = slot;
+	loop->submitted_at[slot] = now;
+	loop->in_flight++;
+}
+
+static int complete(struct loop *loop, const struct io_uring_cqe *cqe, uint64_t now)
+{
+	if (cqe->res != (int)loop->options->block) {
+		int result = cqe->res < 0 ? cqe->res : -EIO;
+
+		return fail("a request failed or was short on", loop->options->path, result);
+	}
+	loop->in_flight--;
+	loop->result->total++;
+	if (now < loop->measure_from || now >= loop->measure_to)
+		return 0;
+	loop->result->ios++;
+	histogram_add(&loop->result->latency, now - loop->submitted_at[cqe->user_data]);
+	return 0;
+}
+
+/* Takes all completions; while the time lasts, each one's slot gets the next request. */
+static int reap(struct loop *loop)
+{
+	uint64_t now = clock_ns();
+	struct io_uring_cqe *cqe;
+	unsigned head, count = 0;
+	int result = 0;
+
+	io_uring_for_each_cqe(&loop->ring, head, cqe)
+	{
+		result = complete(loop, cqe, now);
+		count++;
+		if (result)
+			break;
+		if (now < loop->measure_to)
+			prepare(loop, (unsigned)cqe->user_data, now);
+	}
+	io_uring_cq_advance(&loop->ring, count);
+	return result;
+}
+
+static void note_window(struct loop *loop)
+{
+	uint64_t now = clock_ns();
+
+	if (!loop->measuring && now >= loop->measure_from && now < loop->measure_to) {
+		loop->measuring = true;
+		loop->cpu_from = cpu_ns();
+		loop->enters_from = loop->enters;
+	} else if (loop->measuring && now >= loop->measure_to) {
+		loop->measuring = false;
+		loop->result->cpu_ns = cpu_ns() - loop->cpu_from;
+		loop->result->enters = loop->enters - loop->enters_from;
+	}
+}
+
+static int run(struct loop *loop)
+{
+	uint64_t start = clock_ns();
+	int result;
+
+	loop->measure_from = start + loop->options->warmup_ns;
+	loop->measure_to = loop->measure_from + loop->options->time_ns;
+	loop->result->measured_ns = loop->options->time_ns;
+	for (unsigned slot = 0; slot < loop->options->depth; slot++)
+		prepare(loop, slot, start);
+	while (loop->in_flight) {
+		/* Waiting for one is free where submission itself has completed some. */
+		result = io_uring_submit_and_wait(&loop->ring, 1);
+		if (result < 0 && result != -EINTR)
+			return fail("cannot submit to", loop->options->path, result);
+		loop->enters++;
+		note_window(loop);
+		result = reap(loop);
+		if (result)
+			return result;
+	}
+	note_window(loop);
+	return 0;
+}
+
+static void loop_deinit(struct loop *loop)
+{
+	if (loop->ring_made)
+		io_uring_queue_exit(&loop->ring);
+	if (loop->buffers)
+		munmap(loop->buffers, loop->buffers_size);
+	free(loop->submitted_at);
+	if (loop->fd >= 0)
+		close(loop->fd);
+}
+
+int loop_run(const struct options *options, struct loop_result *ret_result)
+{
+	auto_free struct loop_result *measured = calloc(1, sizeof(*measured));
+	struct loop loop = {.options = options, .fd = -1, .result = measured};
+	int result;
+
+	if (!measured)
+		return -ENOMEM;
+	random_init(&loop.random, options->seed * 1000);
+	result = open_file(&loop);
+	if (!result)
+		result = make_ring(&loop);
+	if (!result)
+		result = make_buffers(&loop);
+	if (!result)
+		result = run(&loop);
+	loop_deinit(&loop);
+	if (!result)
+		*ret_result = *measured;
+	return result;
+}
