@@ -357,8 +357,8 @@ int net_config_parse(const char *text, struct net_config *ret_config, struct err
 	}
 	if (more < 0)
 		return error_set(error, -EINVAL,
-			"--net: \"%s\": a list of key=value joined by commas is expected; the keys "
-		        "are %s",
+			"--net: \"%s\": a list of key=value joined by commas is expected; "
+			"the keys are %s",
 			text, keys_text);
 	result = check_whole(&config, error);
 	if (!result)

@@ -103,8 +103,7 @@ static int explain_open(
 		if (is_single_queue(name))
 			return error_set(error, code,
 				"--net: tap=%s is a single-queue tap and cannot have %u queues; "
-				"make "
-				"it with multi_queue, or say queues=1",
+				"make it with multi_queue, or say queues=1",
 				name, count);
 		return error_set(error, code,
 			"--net: tap=%s: there is an interface of this name that is no tap; use "

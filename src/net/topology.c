@@ -94,14 +94,12 @@ static int check_bridge(struct topology *topology, struct error *error)
 	if (strcmp(link.kind, "bridge") != 0)
 		return error_set(error, -EINVAL,
 			"--net: bridge=%s: there is an interface of this name that is no bridge; "
-			"use "
-			"another name",
+			"use another name",
 			config->bridge);
 	if (config->mtu > link.mtu)
 		return error_set(error, -EINVAL,
 			"--net: mtu=%u does not fit bridge %s, whose MTU is %u: use a smaller one, "
-			"or "
-			"raise the bridge's with that of its ports",
+			"or raise the bridge's with that of its ports",
 			config->mtu, config->bridge, link.mtu);
 	topology->bridge = link;
 	topology->bridge_ours = is_ours(&link);

@@ -33,7 +33,7 @@ class Results(unittest.TestCase):
         self.assertEqual((found["status"], found["iops"], found["ios"]), ("ok", 2000, 4000))
         self.assertEqual(found["measured_ns"], 2000000000)
         self.assertEqual(found["latency_ns"], {"mean": 500000.0, "p50": 480000, "p99": 900000})
-        self.assertEqual(found["params"]["qd"], 32)
+        self.assertEqual((found["params"]["qd"], found["params"]["bs"]), (32, 4096))
         # 2 s measured after 1 s of ramp: 6000 requests while the 600 interrupts were counted.
         self.assertEqual(found["interrupts"] / found["total"], 0.1)
 

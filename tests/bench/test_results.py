@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 import support
-from fastvmm_bench import compare, diff, report_text, results
+from fastvmm_bench import compare, diff, differences, report_text, results
 from fastvmm_bench.errors import BenchError
 from fastvmm_bench.workload import Workload
 
@@ -71,6 +71,17 @@ class Analysis(unittest.TestCase):
                 sample["guest"] = support.guest(qd=16)
         with self.assertRaisesRegex(BenchError, "qd 32 against 16"):
             compare.analyse(found)
+
+    def test_queues_of_a_guest_are_one_queue_of_the_host(self):
+        guest = {"guest": "bareguest", "params": {"qd": 32, "queues": 4}}
+        host = {"guest": "host_loop", "params": {"qd": 128, "queues": 1}}
+        self.assertEqual(differences.unlike_work(guest, host), [])
+        host["params"]["qd"] = 64
+        self.assertEqual(differences.unlike_work(guest, host), [("requests in flight", 128, 64)])
+        other = {"guest": "bareguest", "params": {"qd": 128, "queues": 1}}
+        self.assertEqual(len(differences.unlike_work(guest, other)), 2)
+        linux = {"guest": "fio", "params": {"qd": 8, "jobs": 4, "queues": 4}}
+        self.assertEqual(differences.unlike_work(linux, {"guest": "host_loop", "params": {"qd": 32}}), [])
 
     def test_differences_are_listed(self):
         found = document()

@@ -3,12 +3,8 @@
  * What --net makes of the host and what is left of it afterwards, in namespaces of the test's own
  * and as the kernel reports it. Skipped without root.
  */
+#include "vm.h"
 #include "world.h"
-
-#include "net/netlink.h"
-#include "net/tap.h"
-#include "net/topology.h"
-#include "util/error.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -25,75 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct netlink *netlink; /* for what the world around has to be */
-static bool ready;
-
-static void setup(void)
-{
-	ready = world_enter();
-	if (ready)
-		cr_assert_eq(netlink_create(&netlink), 0);
-}
-
-static void teardown(void)
-{
-	netlink_destroy(netlink);
-}
-
-TestSuite(topology, .init = setup, .fini = teardown, .timeout = 60);
-
-/* One fastvmm. */
-struct vm {
-	struct tap tap;
-	struct topology *topology;
-	struct error error;
-};
-
-static int start(struct vm *vm, const char *net)
-{
-	struct net_config config;
-
-	cr_assert(ready);
-	*vm = (struct vm){.error = ERROR_INIT};
-	cr_assert_eq(net_config_parse(net, &config, &vm->error), 0, "%s", vm->error.text);
-	if (!config.queues)
-		config.queues = 1;
-	return topology_create(&config, &vm->tap, &vm->topology, &vm->error);
-}
-
-static void start_well(struct vm *vm, const char *net)
-{
-	cr_assert_eq(start(vm, net), 0, "%s", vm->error.text);
-}
-
-static void stop(struct vm *vm)
-{
-	topology_destroy(vm->topology);
-}
-
-/* It fails with @code, says @text in one line, and leaves the world as it was. */
-static void refuse(const char *net, int code, const char *text)
-{
-	unsigned before = world_count();
-	struct vm vm;
-
-	cr_expect_eq(start(&vm, net), code, "%s", net);
-	cr_expect(strstr(vm.error.text, text), "%s: \"%s\" is not in \"%s\"", net, text,
-		vm.error.text);
-	cr_expect_not(strchr(vm.error.text, '\n'));
-	cr_expect_eq(world_count(), before, "%s left something behind", net);
-}
-
-static int index_of(const char *name)
-{
-	return (int)if_nametoindex(name);
-}
-
-static void make_bridge(const char *name, unsigned mtu)
-{
-	cr_assert_eq(netlink_add_bridge(netlink, name, mtu), 0);
-	cr_assert_eq(netlink_set_up(netlink, index_of(name), true), 0);
-}
+TestSuite(topology, .init = vm_setup, .fini = vm_teardown, .timeout = 60);
 
 /* ---- a tap alone ---- */
 
@@ -102,7 +30,7 @@ Test(topology, tap_is_made_and_removed_twice)
 	for (unsigned i = 0; i < 2; i++) {
 		struct vm vm;
 
-		start_well(&vm, "tap=t0,mtu=9000,queues=3");
+		vm_start_well(&vm, "tap=t0,mtu=9000,queues=3");
 		cr_expect_eq(world_number("t0", "mtu"), 9000);
 		cr_expect(world_is_up("t0"));
 		cr_expect_eq(world_number("t0", "carrier"), 1);
@@ -112,7 +40,7 @@ Test(topology, tap_is_made_and_removed_twice)
 		cr_expect_eq(vm.tap.count, 3);
 		cr_expect_eq(topology_mtu(vm.topology), 9000);
 		cr_expect_eq(world_count(), 1);
-		stop(&vm);
+		vm_stop(&vm);
 		cr_expect_eq(world_count(), 0);
 	}
 }
@@ -121,14 +49,14 @@ Test(topology, auto_picks_free_names)
 {
 	struct vm one, two;
 
-	start_well(&one, "tap=auto");
-	start_well(&two, "tap=auto,queues=2");
+	vm_start_well(&one, "tap=auto");
+	vm_start_well(&two, "tap=auto,queues=2");
 	cr_expect_str_neq(one.tap.name, two.tap.name);
 	cr_expect(world_is_up(one.tap.name));
 	cr_expect(world_is_up(two.tap.name));
 	cr_expect_eq(topology_mtu(one.topology), 1500);
-	stop(&one);
-	stop(&two);
+	vm_stop(&one);
+	vm_stop(&two);
 	cr_expect_eq(world_count(), 0);
 }
 
@@ -136,11 +64,11 @@ Test(topology, addresses_on_the_tap)
 {
 	struct vm vm;
 
-	start_well(&vm, "tap=t0,host-ip=10.7.0.1/24,host-ip=fd07::1/64");
+	vm_start_well(&vm, "tap=t0,host-ip=10.7.0.1/24,host-ip=fd07::1/64");
 	cr_expect(world_has_address("t0", "10.7.0.1/24"));
 	cr_expect(world_has_address("t0", "fd07::1/64"));
 	cr_expect_eq(world_count_addresses("t0"), 2);
-	stop(&vm);
+	vm_stop(&vm);
 	cr_expect_eq(world_count(), 0);
 }
 
@@ -151,14 +79,14 @@ Test(topology, bridge_is_made_and_removed_twice)
 	for (unsigned i = 0; i < 2; i++) {
 		struct vm vm;
 
-		start_well(&vm, "tap=t0,bridge=br0,mtu=4000,queues=2,host-ip=10.7.0.1/24");
+		vm_start_well(&vm, "tap=t0,bridge=br0,mtu=4000,queues=2,host-ip=10.7.0.1/24");
 		cr_expect(world_on_bridge("t0", "br0"));
 		cr_expect(world_is_up("br0"));
 		cr_expect_eq(world_number("br0", "mtu"), 4000);
 		cr_expect_eq(world_number("t0", "mtu"), 4000);
 		cr_expect(world_has_address("br0", "10.7.0.1/24"));
 		cr_expect_eq(world_count_addresses("t0"), 0);
-		stop(&vm);
+		vm_stop(&vm);
 		cr_expect_eq(world_count(), 0);
 	}
 }
@@ -167,15 +95,15 @@ Test(topology, bridge_goes_with_the_last_vm_on_it)
 {
 	struct vm one, two;
 
-	start_well(&one, "tap=t0,bridge=br0,host-ip=10.7.0.1/24");
-	start_well(&two, "tap=t1,bridge=br0,host-ip=10.7.0.1/24");
+	vm_start_well(&one, "tap=t0,bridge=br0,host-ip=10.7.0.1/24");
+	vm_start_well(&two, "tap=t1,bridge=br0,host-ip=10.7.0.1/24");
 	cr_expect(world_on_bridge("t0", "br0"));
 	cr_expect(world_on_bridge("t1", "br0"));
-	stop(&one);
+	vm_stop(&one);
 	cr_expect_not(world_has("t0"));
 	cr_expect(world_on_bridge("t1", "br0"), "the first to come is not the last to go");
 	cr_expect(world_has_address("br0", "10.7.0.1/24"));
-	stop(&two);
+	vm_stop(&two);
 	cr_expect_eq(world_count(), 0);
 }
 
@@ -218,12 +146,12 @@ Test(topology, nothing_blocks_a_start_after_kill_9)
 		cr_expect_not(world_has("t0"), "the kernel removes a tap with its descriptors");
 		cr_expect(world_has("br0"));
 		/* Other values than before: nothing of the old ones may be in the way. */
-		start_well(&vm, "tap=t0,bridge=br0,mtu=9000,queues=2,host-ip=10.7.9.1/24");
+		vm_start_well(&vm, "tap=t0,bridge=br0,mtu=9000,queues=2,host-ip=10.7.9.1/24");
 		cr_expect(world_on_bridge("t0", "br0"));
 		cr_expect_eq(world_number("br0", "mtu"), 9000);
 		cr_expect(world_has_address("br0", "10.7.9.1/24"));
 		cr_expect_not(world_has_address("br0", "10.7.0.1/24"));
-		stop(&vm);
+		vm_stop(&vm);
 		cr_expect_eq(world_count(), 0);
 	}
 }
@@ -232,19 +160,19 @@ Test(topology, a_killed_vm_does_not_take_the_bridge_from_others)
 {
 	struct vm vm;
 
-	start_well(&vm, "tap=t1,bridge=br0,host-ip=10.7.0.1/24");
+	vm_start_well(&vm, "tap=t1,bridge=br0,host-ip=10.7.0.1/24");
 	start_and_be_killed("tap=t0,bridge=br0,queues=2");
 	cr_expect(world_on_bridge("t1", "br0"));
 	cr_expect(world_has_address("br0", "10.7.0.1/24"));
-	stop(&vm);
+	vm_stop(&vm);
 	cr_expect_eq(world_count(), 0);
 }
 
 Test(topology, a_failed_start_takes_everything_back)
 {
-	make_bridge("other", 0);
-	refuse("tap=t0,bridge=br0,mtu=9000,host-ip=10.7.0.1/24,host-ip=ff02::77/64", -EADDRNOTAVAIL,
-		"adding host-ip failed");
+	vm_make_bridge("other", 0);
+	vm_refuse("tap=t0,bridge=br0,mtu=9000,host-ip=10.7.0.1/24,host-ip=ff02::77/64",
+		-EADDRNOTAVAIL, "adding host-ip failed");
 	cr_expect_eq(world_count(), 1);
 }
 
@@ -255,15 +183,15 @@ Test(topology, a_found_bridge_is_joined_and_left_as_it_was)
 	struct net_address address = {.family = AF_INET, .bytes = {10, 9, 0, 1}, .prefix = 16};
 	struct vm vm;
 
-	make_bridge("br0", 3000);
-	cr_assert_eq(netlink_add_address(netlink, index_of("br0"), &address), 0);
-	start_well(&vm, "tap=t0,bridge=br0,host-ip=10.9.0.1/16");
+	vm_make_bridge("br0", 3000);
+	cr_assert_eq(netlink_add_address(vm_netlink, vm_index("br0"), &address), 0);
+	vm_start_well(&vm, "tap=t0,bridge=br0,host-ip=10.9.0.1/16");
 	cr_expect(world_on_bridge("t0", "br0"));
 	cr_expect_eq(world_number("t0", "mtu"), 3000, "the tap takes the bridge's MTU");
 	cr_expect_eq(topology_mtu(vm.topology), 3000);
 	cr_expect_eq(world_number("br0", "mtu"), 3000);
 	cr_expect_str_eq(world_read("br0", "ifalias"), "");
-	stop(&vm);
+	vm_stop(&vm);
 	cr_expect(world_has("br0"));
 	cr_expect(world_is_up("br0"));
 	cr_expect_eq(world_number("br0", "mtu"), 3000);
@@ -275,25 +203,25 @@ Test(topology, a_smaller_mtu_is_the_guests_alone)
 {
 	struct vm vm;
 
-	make_bridge("br0", 3000);
-	start_well(&vm, "tap=t0,bridge=br0,mtu=1400");
+	vm_make_bridge("br0", 3000);
+	vm_start_well(&vm, "tap=t0,bridge=br0,mtu=1400");
 	cr_expect_eq(world_number("br0", "mtu"), 3000);
 	cr_expect_eq(world_number("t0", "mtu"), 3000);
 	cr_expect_eq(topology_mtu(vm.topology), 1400);
-	stop(&vm);
+	vm_stop(&vm);
 }
 
 Test(topology, what_a_found_bridge_refuses)
 {
-	make_bridge("br0", 1500);
-	refuse("tap=t0,bridge=br0,mtu=9000", -EINVAL,
+	vm_make_bridge("br0", 1500);
+	vm_refuse("tap=t0,bridge=br0,mtu=9000", -EINVAL,
 		"mtu=9000 does not fit bridge br0, whose MTU is 1500");
-	refuse("tap=t0,bridge=br0,host-ip=10.7.0.1/24", -EPERM, "br0 was not made by fastvmm");
+	vm_refuse("tap=t0,bridge=br0,host-ip=10.7.0.1/24", -EPERM, "br0 was not made by fastvmm");
 	cr_expect_eq(world_count_addresses("br0"), 0);
 	world_make_tap("taken", IFF_TAP, -1, NULL);
-	refuse("tap=t0,bridge=taken", -EINVAL,
+	vm_refuse("tap=t0,bridge=taken", -EINVAL,
 		"bridge=taken: there is an interface of this name that is no bridge");
-	refuse("tap=t0,bridge=lo", -EINVAL, "no bridge");
+	vm_refuse("tap=t0,bridge=lo", -EINVAL, "no bridge");
 }
 
 /* ---- somebody else's tap ---- */
@@ -303,18 +231,18 @@ Test(topology, a_found_tap_is_set_back)
 	struct vm vm;
 
 	world_make_tap("t0", IFF_TAP | IFF_MULTI_QUEUE, -1, NULL);
-	start_well(&vm, "tap=t0,bridge=br0,mtu=5000,queues=4");
+	vm_start_well(&vm, "tap=t0,bridge=br0,mtu=5000,queues=4");
 	cr_expect(world_on_bridge("t0", "br0"));
 	cr_expect(world_is_up("t0"));
 	cr_expect_eq(world_number("t0", "mtu"), 5000);
-	stop(&vm);
+	vm_stop(&vm);
 	cr_expect(world_has("t0"));
 	cr_expect_not(world_has("br0"));
 	cr_expect_not(world_is_up("t0"));
 	cr_expect_eq(world_number("t0", "mtu"), 1500);
-	start_well(&vm, "tap=t0,host-ip=10.7.0.1/24");
+	vm_start_well(&vm, "tap=t0,host-ip=10.7.0.1/24");
 	cr_expect(world_has_address("t0", "10.7.0.1/24"));
-	stop(&vm);
+	vm_stop(&vm);
 	cr_expect_eq(world_count_addresses("t0"), 0);
 	cr_expect_eq(world_count(), 1);
 }
@@ -323,16 +251,16 @@ Test(topology, a_found_tap_that_is_up_and_on_a_bridge_stays_so)
 {
 	struct vm vm;
 
-	make_bridge("br0", 0);
+	vm_make_bridge("br0", 0);
 	world_make_tap("t0", IFF_TAP | IFF_MULTI_QUEUE, -1, NULL);
-	netlink_set_master(netlink, index_of("t0"), index_of("br0"));
-	netlink_set_up(netlink, index_of("t0"), true);
-	start_well(&vm, "tap=t0,bridge=br0");
-	stop(&vm);
+	netlink_set_master(vm_netlink, vm_index("t0"), vm_index("br0"));
+	netlink_set_up(vm_netlink, vm_index("t0"), true);
+	vm_start_well(&vm, "tap=t0,bridge=br0");
+	vm_stop(&vm);
 	cr_expect(world_on_bridge("t0", "br0"));
 	cr_expect(world_is_up("t0"));
-	make_bridge("br1", 0);
-	refuse("tap=t0,bridge=br1", -EBUSY, "tap=t0 is on another bridge than br1");
+	vm_make_bridge("br1", 0);
+	vm_refuse("tap=t0,bridge=br1", -EBUSY, "tap=t0 is on another bridge than br1");
 	cr_expect(world_on_bridge("t0", "br0"));
 }
 
@@ -341,25 +269,25 @@ Test(topology, a_single_queue_tap_does_for_one_queue)
 	struct vm vm;
 
 	world_make_tap("t0", IFF_TAP, -1, NULL);
-	start_well(&vm, "tap=t0,queues=1");
+	vm_start_well(&vm, "tap=t0,queues=1");
 	cr_expect_not(vm.tap.multi_queue);
-	stop(&vm);
-	refuse("tap=t0,queues=2", -EINVAL, "t0 is a single-queue tap and cannot have 2 queues");
+	vm_stop(&vm);
+	vm_refuse("tap=t0,queues=2", -EINVAL, "t0 is a single-queue tap and cannot have 2 queues");
 }
 
 Test(topology, names_that_are_taken)
 {
 	int open_one, open_many;
 
-	make_bridge("br0", 0);
-	refuse("tap=br0", -EINVAL, "tap=br0: there is an interface of this name that is no tap");
-	refuse("tap=lo", -EINVAL, "no tap");
+	vm_make_bridge("br0", 0);
+	vm_refuse("tap=br0", -EINVAL, "tap=br0: there is an interface of this name that is no tap");
+	vm_refuse("tap=lo", -EINVAL, "no tap");
 	world_make_tap("tun0", IFF_TUN, -1, NULL);
-	refuse("tap=tun0", -EINVAL, "no tap");
+	vm_refuse("tap=tun0", -EINVAL, "no tap");
 	world_make_tap("one", IFF_TAP, -1, &open_one);
-	refuse("tap=one", -EBUSY, "tap=one: another process has it open");
+	vm_refuse("tap=one", -EBUSY, "tap=one: another process has it open");
 	world_make_tap("many", IFF_TAP | IFF_MULTI_QUEUE, -1, &open_many);
-	refuse("tap=many,queues=2", -EBUSY, "tap=many: another process has it open");
+	vm_refuse("tap=many,queues=2", -EBUSY, "tap=many: another process has it open");
 	close(open_one);
 	close(open_many);
 }
@@ -398,21 +326,20 @@ static void use_own_tap(void)
 {
 	struct vm vm;
 
-	require(!start(&vm, "tap=mine,queues=3"), "a tap of its own", &vm);
+	require(!vm_start(&vm, "tap=mine,queues=3"), "a tap of its own", &vm);
 	require(vm.tap.count == 3, "three queues", &vm);
 	require(!tap_queue_enable(&vm.tap, 2, true), "attach", &vm);
-	stop(&vm);
-	require(!start(&vm, "tap=mine,bridge=br0"), "on its bridge already", &vm);
-	stop(&vm);
+	vm_stop(&vm);
+	require(!vm_start(&vm, "tap=mine,bridge=br0"), "on its bridge already", &vm);
+	vm_stop(&vm);
 }
 
 Test(topology, a_persistent_tap_of_an_ordinary_user)
 {
-	cr_assert(ready);
-	make_bridge("br0", 0);
+	vm_make_bridge("br0", 0);
 	world_make_tap("mine", IFF_TAP | IFF_MULTI_QUEUE, 4321, NULL);
-	netlink_set_master(netlink, index_of("mine"), index_of("br0"));
-	netlink_set_up(netlink, index_of("mine"), true);
+	netlink_set_master(vm_netlink, vm_index("mine"), vm_index("br0"));
+	netlink_set_up(vm_netlink, vm_index("mine"), true);
 	as_ordinary_user(use_own_tap);
 	cr_expect(world_on_bridge("mine", "br0"));
 	cr_expect(world_is_up("mine"));
@@ -437,17 +364,16 @@ static void meet_refusals(void)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct vm vm;
 
-		require(start(&vm, cases[i].net) == -EPERM, cases[i].net, &vm);
+		require(vm_start(&vm, cases[i].net) == -EPERM, cases[i].net, &vm);
 		require(strstr(vm.error.text, cases[i].text), cases[i].net, &vm);
 	}
 }
 
 Test(topology, missing_rights_have_their_line)
 {
-	cr_assert(ready);
-	make_bridge("br1", 0);
+	vm_make_bridge("br1", 0);
 	world_make_tap("mine", IFF_TAP | IFF_MULTI_QUEUE, 4321, NULL);
-	netlink_set_up(netlink, index_of("mine"), true);
+	netlink_set_up(vm_netlink, vm_index("mine"), true);
 	world_make_tap("others", IFF_TAP | IFF_MULTI_QUEUE, 1234, NULL);
 	world_make_tap("down", IFF_TAP | IFF_MULTI_QUEUE, 4321, NULL);
 	as_ordinary_user(meet_refusals);
@@ -455,106 +381,8 @@ Test(topology, missing_rights_have_their_line)
 
 Test(topology, no_tun_device)
 {
-	cr_assert(ready);
 	world_remove_tun();
-	refuse("tap=t0", -ENOENT, "/dev/net/tun is missing: load the tun module");
-}
-
-/* ---- descriptors from somebody else ---- */
-
-static int open_queue(const char *name, int flags)
-{
-	struct ifreq request = {.ifr_flags = (short)flags};
-	int fd = open("/dev/net/tun", O_RDWR);
-
-	cr_assert_geq(fd, 0);
-	strcpy(request.ifr_name, name);
-	cr_assert_eq(ioctl(fd, TUNSETIFF, &request), 0, "%s: %s", name, strerror(errno));
-	return fd;
-}
-
-#define GOOD (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)
-
-Test(topology, adopted_descriptors_are_taken_as_they_are)
-{
-	char net[64];
-	struct vm vm;
-	int one, two;
-
-	cr_assert(ready);
-	one = open_queue("t0", GOOD);
-	two = open_queue("t0", GOOD);
-	netlink_set_mtu(netlink, index_of("t0"), 2000);
-	snprintf(net, sizeof(net), "fd=%d:%d", one, two);
-	start_well(&vm, net);
-	cr_expect_str_eq(vm.tap.name, "t0");
-	cr_expect_eq(vm.tap.count, 2);
-	cr_expect_eq(topology_mtu(vm.topology), 2000);
-	cr_expect_geq(topology_link_fd(vm.topology), 0);
-	cr_expect(fcntl(one, F_GETFL) & O_NONBLOCK);
-	cr_expect(fcntl(two, F_GETFD) & FD_CLOEXEC);
-	cr_expect_not(world_is_up("t0"), "whether it is up is the owner's business");
-	stop(&vm);
-	cr_expect_eq(fcntl(one, F_GETFD), -1, "they were handed over");
-	cr_expect_eq(world_count(), 0);
-}
-
-static void refuse_fds(const char *text, int one, int two)
-{
-	char net[64];
-
-	snprintf(net, sizeof(net), two < 0 ? "fd=%d" : "fd=%d:%d", one, two);
-	refuse(net, -EINVAL, text);
-	cr_expect_geq(fcntl(one, F_GETFD), 0, "still the caller's");
-}
-
-Test(topology, descriptors_that_will_not_do)
-{
-	int good, other;
-
-	cr_assert(ready);
-	good = open_queue("t0", GOOD);
-	other = open_queue("t1", GOOD);
-	refuse_fds("is a queue of t1, the one before of t0", good, other);
-	refuse_fds("is a single-queue tap", open_queue("t2", GOOD & ~IFF_MULTI_QUEUE), good);
-	refuse_fds("IFF_VNET_HDR", open_queue("t3", GOOD & ~IFF_VNET_HDR), -1);
-	refuse_fds("IFF_NO_PI", open_queue("t4", GOOD & ~IFF_NO_PI), -1);
-	refuse_fds("IFF_TAP", open_queue("tun5", (GOOD & ~IFF_TAP) | IFF_TUN), -1);
-	refuse_fds("is not a queue of a tap", open("/dev/null", O_RDWR), -1);
-	refuse_fds("is not a queue of a tap", open("/dev/net/tun", O_RDWR), -1);
-	refuse("fd=900", -EBADF, "fd=900: no descriptor of this number is open");
-}
-
-Test(topology, an_adopted_tap_must_hold_the_mtu)
-{
-	char net[64];
-	int fd;
-
-	cr_assert(ready);
-	fd = open_queue("t0", GOOD);
-	snprintf(net, sizeof(net), "fd=%d,mtu=9000", fd);
-	refuse(net, -EINVAL, "mtu=9000 does not fit tap t0, whose MTU is 1500");
-	cr_expect_geq(fcntl(fd, F_GETFD), 0);
-}
-
-/* The name of a tap in another network namespace means nothing here. */
-Test(topology, an_adopted_tap_of_another_namespace)
-{
-	char net[64];
-	struct vm vm;
-	int fd;
-
-	cr_assert(ready);
-	fd = open_queue("t0", GOOD);
-	cr_assert_eq(unshare(CLONE_NEWNET), 0);
-	world_make_tap("t0", IFF_TAP, -1, NULL);
-	snprintf(net, sizeof(net), "fd=%d", fd);
-	start_well(&vm, net);
-	cr_expect_eq(topology_link_fd(vm.topology), -1);
-	cr_expect_eq(topology_link_read(vm.topology), TOPOLOGY_LINK_UP);
-	cr_expect_eq(topology_mtu(vm.topology), 0);
-	stop(&vm);
-	cr_expect(world_has("t0"));
+	vm_refuse("tap=t0", -ENOENT, "/dev/net/tun is missing: load the tun module");
 }
 
 /* ---- while it runs ---- */
@@ -571,15 +399,15 @@ Test(topology, the_link_is_watched)
 {
 	struct vm vm;
 
-	start_well(&vm, "tap=t0");
+	vm_start_well(&vm, "tap=t0");
 	cr_expect_eq(topology_link_read(vm.topology), TOPOLOGY_LINK_UP);
-	netlink_set_up(netlink, index_of("t0"), false);
+	netlink_set_up(vm_netlink, vm_index("t0"), false);
 	cr_expect_eq(next_state(&vm), TOPOLOGY_LINK_DOWN);
-	netlink_set_up(netlink, index_of("t0"), true);
+	netlink_set_up(vm_netlink, vm_index("t0"), true);
 	cr_expect_eq(next_state(&vm), TOPOLOGY_LINK_UP);
-	netlink_delete(netlink, index_of("t0"));
+	netlink_delete(vm_netlink, vm_index("t0"));
 	cr_expect_eq(next_state(&vm), TOPOLOGY_LINK_GONE);
-	stop(&vm);
+	vm_stop(&vm);
 }
 
 /* Others' interfaces come and go by the hundred; the state of ours stays right. */
@@ -587,14 +415,14 @@ Test(topology, the_watch_survives_a_flood)
 {
 	struct vm vm;
 
-	start_well(&vm, "tap=t0");
+	vm_start_well(&vm, "tap=t0");
 	for (unsigned i = 0; i < 300; i++) {
-		netlink_add_bridge(netlink, "noise", 0);
-		netlink_delete(netlink, index_of("noise"));
+		netlink_add_bridge(vm_netlink, "noise", 0);
+		netlink_delete(vm_netlink, vm_index("noise"));
 	}
-	netlink_set_up(netlink, index_of("t0"), false);
+	netlink_set_up(vm_netlink, vm_index("t0"), false);
 	cr_expect_eq(next_state(&vm), TOPOLOGY_LINK_DOWN);
-	stop(&vm);
+	vm_stop(&vm);
 }
 
 /* What the tap is asked for offloads of is what it has: probing leaves them off. */
@@ -602,10 +430,10 @@ Test(topology, offloads_are_probed_and_off)
 {
 	struct vm vm;
 
-	start_well(&vm, "tap=t0,queues=2");
+	vm_start_well(&vm, "tap=t0,queues=2");
 	cr_expect_eq(vm.tap.offloads & (NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6),
 		NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6);
 	cr_expect_eq(tap_set_offloads(&vm.tap, vm.tap.offloads), 0);
 	cr_expect_eq(tap_set_offloads(&vm.tap, NET_OFFLOAD_TSO4), -EINVAL, "not without checksums");
-	stop(&vm);
+	vm_stop(&vm);
 }

@@ -9,9 +9,11 @@ _BLOCK_BITS = {1: "SIZE_MAX", 2: "SEG_MAX", 4: "GEOMETRY", 5: "RO", 6: "BLK_SIZE
                10: "TOPOLOGY", 11: "CONFIG_WCE", 12: "MQ", 13: "DISCARD", 14: "WRITE_ZEROES",
                16: "SECURE_ERASE"}
 
-# What must agree for a comparison to make sense: the same work was asked for.
-_SAME_WORK = ("rw", "mix", "bs", "bs-max", "qd", "queues", "verify", "segs", "layout", "mode", "rate",
-              "time_ns", "warmup_ns", "ring")
+# What must agree for a comparison to make sense: the same work was asked for. The host's loop has one
+# queue with as many requests in flight as all of a guest's queues together.
+_SAME_WORK = ("rw", "mix", "bs", "bs-max", "verify", "segs", "layout", "mode", "rate", "time_ns",
+              "warmup_ns", "ring")
+_SAME_GUEST = ("qd", "queues", "jobs")
 
 
 def _bits(value):
@@ -33,11 +35,18 @@ def _features(name, first, second):
     return result
 
 
+def _in_flight(params):
+    return params.get("qd", 1) * params.get("jobs", params.get("queues", 1))
+
+
 def unlike_work(first, second):
     """[(what, first, second)] that forbids a comparison: the guests did not do the same."""
     one, two = first.get("params", {}), second.get("params", {})
-    found = [(name, one[name], two[name]) for name in _SAME_WORK
+    names = _SAME_WORK + (_SAME_GUEST if first.get("guest") == second.get("guest") else ())
+    found = [(name, one[name], two[name]) for name in names
              if name in one and name in two and one[name] != two[name]]
+    if _in_flight(one) != _in_flight(two):
+        found.append(("requests in flight", _in_flight(one), _in_flight(two)))
     for disk_one, disk_two in zip(first.get("disks", []), second.get("disks", [])):
         if disk_one.get("sectors") != disk_two.get("sectors"):
             found.append(("sectors of the disk", disk_one.get("sectors"), disk_two.get("sectors")))

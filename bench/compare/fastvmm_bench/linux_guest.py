@@ -10,6 +10,7 @@ import os
 import subprocess
 
 from .errors import BenchError, RunFailed
+from .units import parse_size
 
 _TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 JOB = os.path.join(_TOP, "bench", "jobs", "fio.sh")
@@ -100,7 +101,7 @@ def _translated(sent):
                            ("99.99", "99.990000")) if key in percentiles}},
         # fio counts from after the ramp, the kernel all of it; scaled to fio's part by time.
         "interrupts": sent["interrupts"], "total": _all_ios(job, sides, options),
-        "params": {"rw": options["rw"], "bs": options["bs"], "qd": int(options["iodepth"]),
+        "params": {"rw": options["rw"], "bs": parse_size(options["bs"]), "qd": int(options["iodepth"]),
                    "jobs": int(options["numjobs"]), "queues": sent["queues"]},
     }
 

@@ -192,8 +192,10 @@ Test(blk_device, direct_with_buffers_at_odd_addresses)
 	unsigned char want[8192];
 
 	begin((struct blk_rig_options){.seed = 7, .cache = DISK_CACHE_NONE});
-	if (!blk_device_disk(rig.device)->direct)
+	if (!blk_device_disk(rig.device)->direct) {
+		end();
 		cr_skip_test("/var/tmp takes no direct I/O");
+	}
 	for (uint32_t shift = 1; shift < 512; shift += 73) {
 		cr_assert_eq(
 			rig_request_at(&rig, VIRTIO_BLK_T_IN, 16, shift, 8192), VIRTIO_BLK_S_OK);
@@ -280,9 +282,10 @@ Test(blk_device, what_the_host_does_not_hold_comes_by_the_ring)
 		image_pattern(want, sector * 512, sizeof(want), 6);
 		cr_assert_eq(memcmp(rig_data(&rig), want, sizeof(want)), 0);
 	}
-	if (worker_stat(rig.workers[0], "sqes") == sqes)
-		cr_skip_test("this host does not drop its cache");
+	sqes = worker_stat(rig.workers[0], "sqes") - sqes;
 	end();
+	if (!sqes)
+		cr_skip_test("this host does not drop its cache");
 }
 
 Test(blk_device, a_lone_read_across_the_end_of_a_truncated_file)

@@ -85,8 +85,10 @@ Test(disk, permission)
 
 	image_init(&image, 4096, 0);
 	cr_assert_eq(fchmod(image.fd, 0444), 0);
-	if (!user && seteuid(65534))
+	if (!user && seteuid(65534)) {
+		image_deinit(&image);
 		cr_skip_test("cannot drop root's rights");
+	}
 	refused(image.path, -EACCES, "permission denied");
 	cr_assert_not_null(strstr(error.text, "readonly=on"));
 	cr_assert_eq(open_as(image.path, true), 0, "%s", error.text);
@@ -120,8 +122,11 @@ Test(disk, direct_io_where_the_file_takes_it)
 	image_init(&image, MIB, 0);
 	options.path = image.path;
 	cr_assert_eq(disk_open(&options, &disk, &error), 0, "%s", error.text);
-	if (!disk->direct)
+	if (!disk->direct) {
+		disk_close(disk);
+		image_deinit(&image);
 		cr_skip_test("/var/tmp takes no direct I/O");
+	}
 	cr_assert_neq(fcntl(disk->fd, F_GETFL) & O_DIRECT, 0);
 	cr_assert_leq(disk->length_align, 512);
 	request.iov = &iov;
