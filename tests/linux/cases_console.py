@@ -59,7 +59,7 @@ def with_shell(host, body, cmdline="quiet"):
     terminal = Terminal(host.command("cloud-6.1", guest / "initrd",
                                      ["--queues", "4", "--disk", disk], cmdline))
     try:
-        terminal.wait_for(r"[#\$] $")
+        terminal.wait_for(r"[#$] ")
         body(terminal)
     finally:
         terminal.close()
