@@ -71,7 +71,8 @@ def _linux():
                      words={"rw": "randread", "bs": 4096, "qd": depth // queues if depth > 1 else 1,
                             "jobs": queues},
                      cpus=queues, queues=queues, workers=1, cache="none", like="linux",
-                     also=("notifications_per_io", "interrupts_per_io"), row="8, 9")
+                     also=("notifications_per_io", "interrupts_per_io", "init_ns"),
+                     row="8, 9, 13")
             for queues in (1, 4) for depth in (1, 32) if not (queues > 1 and depth == 1)]
 
 

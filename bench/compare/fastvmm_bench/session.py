@@ -96,7 +96,8 @@ def make_context(options):
     profile = PROFILES[options.profile]
     bare = any(workload.kind != "linux" for workload in profile["workloads"]())
     return Context(
-        find_guest(options.guest) if bare else "", options.disk_dir or default_disk_directory(), options.disk_size,
+        find_guest(options.guest) if bare else "",
+        options.disk_dir or default_disk_directory(), options.disk_size,
         options.seconds or profile["seconds"],
         profile["warmup"] if options.warmup is None else options.warmup,
         *(options.pin.split(":", 1) if options.pin else ("", "")), device=options.disk_device or "")

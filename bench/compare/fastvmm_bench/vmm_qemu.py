@@ -71,8 +71,8 @@ class Qemu(Setting):
     def _disk_arguments(self, workload, context, index):
         drive = {"driver": "raw", "node-name": f"drive{index}", "discard": "unmap",
                  "cache": {"direct": workload.cache == "none", "no-flush": False},
-                 "file": {"driver": context.disk_driver(), "filename": context.disk_path(index), "aio": self.aio,
-                          "discard": "unmap",
+                 "file": {"driver": context.disk_driver(), "filename": context.disk_path(index),
+                          "aio": self.aio, "discard": "unmap",
                           "cache": {"direct": workload.cache == "none", "no-flush": False}}}
         device = {"drive": f"drive{index}", "num-queues": workload.queues, "serial": f"disk{index}",
                   "write-cache": "on"}
