@@ -116,7 +116,7 @@ def tests(quick):
         ("boot/cloud-6.1 as ELF vmlinux, 1 CPU, 512 MiB", "cloud-6.1", 1, 512,
          {"image": "vmlinux"}),
         ("boot/generic-6.1 without ACPI, 2 CPUs, 512 MiB", "generic-6.1", 2, 512,
-         {"cmdline": "quiet acpi=off"}),
+         {"cmdline": "quiet acpi=off fastvmm.end=reboot"}),
         ("boot/cloud-6.1, 1 CPU, 128 MiB, small initrd", "cloud-6.1", 1, 128, {"minimal": True}),
     ]
     if quick:
