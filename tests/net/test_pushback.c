@@ -9,7 +9,6 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <linux/if_packet.h>
-#include <net/ethernet.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +29,7 @@ static bool run(const char *command)
 static int open_far_end(void)
 {
 	struct sockaddr_ll address = {.sll_family = AF_PACKET,
-		.sll_protocol = htons(ETH_P_ALL),
+		.sll_protocol = htons(0x88b5), /* not the bridge's own queries */
 		.sll_ifindex = (int)if_nametoindex("far")};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), size = 64 << 20;
 
