@@ -37,11 +37,6 @@
 /* What a single-queue tap may hold that was sent before the guest was there. */
 #define STALE_FRAMES_MAX 4096u
 
-enum {
-	TAG_POLL,
-	TAG_CANCEL,
-};
-
 /* Header and the part of the frame that filters look at. */
 #define LOOK_BYTES (NET_HEADER_BYTES + NET_FILTER_BYTES)
 
@@ -306,33 +301,10 @@ static bool have_buffers(struct net_rx *rx)
 
 static void arm_tap_poll(struct net_rx *rx)
 {
-	struct io_uring_sqe *sqe;
-
-	if (rx->poll_armed || rx->dead)
+	if (rx->dead)
 		return;
-	sqe = io_source_sqe(&rx->source, TAG_POLL);
-	if (!sqe) {
-		rx->readable = true; /* so that the next turn comes back to it */
-		return;
-	}
-	io_uring_prep_poll_add(sqe, tap_fd(rx), POLLIN);
-	rx->poll_user_data = sqe->user_data;
-	rx->poll_armed = true;
-}
-
-static void cancel_tap_poll(struct net_rx *rx)
-{
-	struct io_uring_sqe *sqe;
-
-	if (!rx->poll_armed || rx->cancel_sent)
-		return;
-	sqe = io_source_sqe(&rx->source, TAG_CANCEL);
-	if (!sqe)
-		return; /* asked again in the next turn */
-	/* Not a poll removal: that fails, for good, where the tap wakes the poll at the same time.
-	 */
-	io_uring_prep_cancel64(sqe, rx->poll_user_data, 0);
-	rx->cancel_sent = true;
+	/* Without an SQE the next turn comes back to it. */
+	rx->readable = !tap_poll_arm(&rx->tap_poll, &rx->source, tap_fd(rx), POLLIN);
 }
 
 static void note_starved(struct net_rx *rx)
@@ -365,7 +337,7 @@ static bool rx_poll(struct io_source *source)
 	struct net_rx *rx = rx_of(source);
 
 	if (unlikely(source->stopping))
-		return rx->poll_armed && !rx->cancel_sent;
+		return tap_poll_must_be_cancelled(&rx->tap_poll);
 	if (unlikely(current_policy(rx) != rx->policy))
 		return true;
 	if (!rx->readable || !rx->enabled || rx->dead)
@@ -378,7 +350,7 @@ static void rx_process(struct io_source *source)
 	struct net_rx *rx = rx_of(source);
 
 	if (unlikely(source->stopping)) {
-		cancel_tap_poll(rx);
+		tap_poll_cancel(&rx->tap_poll, &rx->source);
 		return;
 	}
 	take_policy(rx);
@@ -392,10 +364,7 @@ static void rx_complete(struct io_source *source, uint32_t tag, int32_t result, 
 
 	(void)result; /* readable or broken: the next read tells */
 	(void)flags;
-	if (tag == TAG_CANCEL)
-		return; /* whether or not it came in time: the poll has a CQE of its own */
-	rx->poll_armed = false;
-	if (source->stopping)
+	if (!tap_poll_completed(&rx->tap_poll, tag) || source->stopping)
 		return;
 	rx->readable = rx->enabled;
 	if (rx->readable && !rx_poll(source))
@@ -434,7 +403,7 @@ static void rx_stop(struct io_source *source)
 	struct net_rx *rx = rx_of(source);
 
 	enable(rx, false);
-	cancel_tap_poll(rx);
+	tap_poll_cancel(&rx->tap_poll, &rx->source);
 }
 
 static const struct io_source_ops rx_ops = {
@@ -469,7 +438,8 @@ int net_rx_start(struct net_rx *rx, struct io_worker *worker)
 		&rx->reserve, virtio_device_has(rx->shared->device, VIRTIO_NET_F_MRG_RXBUF));
 	rx->policy = NULL;
 	rx->enabled = rx->readable = rx->dead = false;
-	rx->poll_armed = rx->cancel_sent = rx->starved = false;
+	rx->starved = false;
+	rx->tap_poll = (struct tap_poll){0};
 	rx->pending = 0;
 	atomic_store_explicit(&rx->applied, NULL, memory_order_relaxed);
 	/*

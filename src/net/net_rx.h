@@ -10,6 +10,7 @@
 #include "net/net_device.h"
 #include "net/net_reserve.h"
 #include "net/net_shared.h"
+#include "net/tap_poll.h"
 #include "net/virtio_net_abi.h"
 
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): lines of their own are the point. */
@@ -24,11 +25,9 @@ struct net_rx {
 	const struct net_policy *policy; /* in force here; NULL before the first is taken over */
 	bool enabled;                    /* this pair is in use */
 	bool readable;                   /* the tap has, or may have, frames */
-	bool dead;       /* the tap is gone, or the ring is broken: nothing more is done */
-	bool poll_armed; /* a POLL_ADD on the tap is in the ring */
-	bool cancel_sent;
+	bool dead;    /* the tap is gone, or the ring is broken: nothing more is done */
 	bool starved; /* frames wait for receive buffers: kicks are needed */
-	uint64_t poll_user_data;
+	struct tap_poll tap_poll;
 	uint64_t wanted; /* bytes to offer to each read */
 	/* A frame that ended in the spill buffer and waits for chains: 0, none. */
 	size_t pending;

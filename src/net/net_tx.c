@@ -25,11 +25,6 @@
 #define FRAME_BYTES_MIN (NET_HEADER_BYTES + 14u)
 #define FRAME_BYTES_MAX NET_GSO_FRAME_BYTES
 
-enum {
-	TAG_POLL,
-	TAG_CANCEL,
-};
-
 enum outcome {
 	FRAME_DONE,  /* the chain is pushed */
 	FRAME_LATER, /* the tap is full */
@@ -113,33 +108,8 @@ static enum outcome send_chain(
 
 static void arm_tap_poll(struct net_tx *tx)
 {
-	struct io_uring_sqe *sqe;
-
-	if (tx->poll_armed)
-		return;
-	sqe = io_source_sqe(&tx->source, TAG_POLL);
-	if (!sqe) {
-		tx->full = false; /* so that the next turn comes back to it */
-		return;
-	}
-	io_uring_prep_poll_add(sqe, tap_fd(tx), POLLOUT);
-	tx->poll_user_data = sqe->user_data;
-	tx->poll_armed = true;
-}
-
-static void cancel_tap_poll(struct net_tx *tx)
-{
-	struct io_uring_sqe *sqe;
-
-	if (!tx->poll_armed || tx->cancel_sent)
-		return;
-	sqe = io_source_sqe(&tx->source, TAG_CANCEL);
-	if (!sqe)
-		return; /* asked again in the next turn */
-	/* Not a poll removal: that fails, for good, where the tap wakes the poll at the same time.
-	 */
-	io_uring_prep_cancel64(sqe, tx->poll_user_data, 0);
-	tx->cancel_sent = true;
+	/* Without an SQE the next turn comes back to it. */
+	tx->full = tap_poll_arm(&tx->tap_poll, &tx->source, tap_fd(tx), POLLOUT);
 }
 
 /* Sends a batch in order; what the tap does not take goes back to the ring. */
@@ -171,7 +141,7 @@ static bool tx_poll(struct io_source *source)
 	struct net_tx *tx = tx_of(source);
 
 	if (unlikely(source->stopping))
-		return tx->poll_armed && !tx->cancel_sent;
+		return tap_poll_must_be_cancelled(&tx->tap_poll);
 	return !tx->full && !tx->dead && virtqueue_has_work(tx->queue);
 }
 
@@ -180,7 +150,7 @@ static void tx_process(struct io_source *source)
 	struct net_tx *tx = tx_of(source);
 
 	if (unlikely(source->stopping))
-		cancel_tap_poll(tx);
+		tap_poll_cancel(&tx->tap_poll, &tx->source);
 	else
 		transmit(tx);
 }
@@ -191,10 +161,7 @@ static void tx_complete(struct io_source *source, uint32_t tag, int32_t result, 
 
 	(void)result; /* writable or broken: the next write tells */
 	(void)flags;
-	if (tag == TAG_CANCEL)
-		return; /* whether or not it came in time: the poll has a CQE of its own */
-	tx->poll_armed = false;
-	if (source->stopping)
+	if (!tap_poll_completed(&tx->tap_poll, tag) || source->stopping)
 		return;
 	tx->full = false;
 	/* Polled from now on, so that tx_arm() asks for kicks again once the ring is empty. */
@@ -225,7 +192,7 @@ static void tx_disarm(struct io_source *source)
 
 static void tx_stop(struct io_source *source)
 {
-	cancel_tap_poll(tx_of(source));
+	tap_poll_cancel(&tx_of(source)->tap_poll, source);
 }
 
 static const struct io_source_ops tx_ops = {
@@ -250,7 +217,8 @@ void net_tx_init(struct net_tx *tx, struct net_shared *shared, unsigned pair, in
 
 int net_tx_start(struct net_tx *tx, struct io_worker *worker)
 {
-	tx->full = tx->dead = tx->poll_armed = tx->cancel_sent = false;
+	tx->full = tx->dead = false;
+	tx->tap_poll = (struct tap_poll){0};
 	return io_worker_attach(worker, &tx->source);
 }
 

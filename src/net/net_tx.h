@@ -9,6 +9,7 @@
 #include "io/worker.h"
 #include "net/net_device.h"
 #include "net/net_shared.h"
+#include "net/tap_poll.h"
 
 #define NET_TX_BATCH 32u
 /* The most segments that writev() takes; a driver may make no chain longer than its queue. */
@@ -22,11 +23,9 @@ struct net_tx {
 	unsigned pair;
 
 	/* The worker's, while started. */
-	bool full;       /* the tap refused a frame: wait until it is writable */
-	bool dead;       /* the ring is broken: nothing more is done */
-	bool poll_armed; /* a POLL_ADD on the tap is in the ring */
-	bool cancel_sent;
-	uint64_t poll_user_data;
+	bool full; /* the tap refused a frame: wait until it is writable */
+	bool dead; /* the ring is broken: nothing more is done */
+	struct tap_poll tap_poll;
 
 	cache_aligned struct net_tx_counters counters;
 	struct iovec iov[NET_TX_IOVS];
