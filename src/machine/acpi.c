@@ -12,6 +12,7 @@
  */
 #include "machine/acpi.h"
 
+#include "machine/checksum.h"
 #include "machine/layout.h"
 #include "memory/guest_memory.h"
 #include "util/checked.h"
@@ -235,16 +236,6 @@ static void *append_table(struct builder *builder, size_t size)
 static uint64_t gpa_of(const struct builder *builder, const void *table)
 {
 	return LAYOUT_ACPI + (uint64_t)((const uint8_t *)table - builder->base);
-}
-
-static uint8_t checksum(const void *data, size_t length)
-{
-	const uint8_t *bytes = data;
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < length; i++)
-		sum = (uint8_t)(sum + bytes[i]);
-	return (uint8_t)-sum;
 }
 
 static struct acpi_header make_header(const char *signature, uint8_t revision)

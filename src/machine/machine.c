@@ -182,10 +182,16 @@ static struct irq_line make_line(struct machine *machine, int index, int gsi)
 	return (struct irq_line){.set = set_line, .context = &machine->lines[index]};
 }
 
+/* What lies below the PCI hole; the rest of RAM begins at LAYOUT_HIGH_RAM_GPA. */
+static uint64_t low_ram_size(const struct machine *machine)
+{
+	return min_of(machine->config->memory_size, (uint64_t)LAYOUT_LOW_RAM_END);
+}
+
 static int create_memory(struct machine *machine, struct error *error)
 {
 	uint64_t size = machine->config->memory_size;
-	uint64_t low = min_of(size, (uint64_t)LAYOUT_LOW_RAM_END);
+	uint64_t low = low_ram_size(machine);
 	const struct guest_memory_range ranges[] = {
 		{.gpa = 0, .size = low},
 		{.gpa = LAYOUT_HIGH_RAM_GPA, .size = size - low},
@@ -245,7 +251,7 @@ static int create_chips(struct machine *machine)
 	const struct irq_line console = make_line(machine, LINE_CONSOLE, LAYOUT_IRQ_COM1);
 	const struct irq_line report = make_line(machine, LINE_REPORT, LAYOUT_IRQ_COM2);
 	uint64_t size = machine->config->memory_size;
-	uint64_t low = min_of(size, (uint64_t)LAYOUT_LOW_RAM_END);
+	uint64_t low = low_ram_size(machine);
 	const struct cmos_config cmos = {
 		.irq = make_line(machine, LINE_CMOS, CMOS_IRQ),
 		.low_ram_size = low,

@@ -9,6 +9,7 @@
  */
 #include "machine/mptable.h"
 
+#include "machine/checksum.h"
 #include "machine/layout.h"
 #include "memory/guest_memory.h"
 #include "util/error.h"
@@ -118,16 +119,6 @@ static void append(struct builder *builder, const void *entry, size_t size)
 	memcpy(builder->table->entries + builder->used, entry, size);
 	builder->used += size;
 	builder->table->configuration.entry_count++;
-}
-
-static uint8_t checksum(const void *data, size_t length)
-{
-	const uint8_t *bytes = data;
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < length; i++)
-		sum = (uint8_t)(sum + bytes[i]);
-	return (uint8_t)-sum;
 }
 
 static void add_processors(struct builder *builder, unsigned cpu_count)
