@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the tests in disposable hosts (tools/nested-host), several side by side.
+
+Each host has one emulated processor (docs/decisions/disposable-host.md says why) and takes the next
+test that no other host has taken: a test is taken by whoever makes the directory "taken/NUMBER", and
+its verdict is a line of the file "verdicts". Both lie in a directory that the hosts share. A test
+whose host dies is taken again, by a new host.
+"""
+import pathlib
+import subprocess
+import threading
+
+# A host's start, then a guest's boot, its job and its end: what takes longer hangs.
+START_SECONDS = 60
+SECONDS_PER_TEST = 240
+# A guest of 6 GiB, and what the host needs.
+HOST_MEMORY = "8G"
+# ext4 on the host's NVMe disk, for images.
+PREPARE = ("mkfs.ext4 -q -E nodiscard /dev/nvme0n1 && mkdir -p /run/disk && "
+           "mount -o discard /dev/nvme0n1 /run/disk && FASTVMM_SCRATCH=/run/disk exec \"$@\"")
+
+
+class Ledger:
+    """Which tests are taken and by whom, and their verdicts, in a directory shared with the hosts."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        (self.directory / "taken").mkdir(exist_ok=True)
+
+    def take(self, number, taker):
+        """True for the one who gets test @number."""
+        try:
+            (self.directory / "taken" / str(number)).mkdir()
+        except FileExistsError:
+            return False
+        (self.directory / "taken" / str(number) / "by").write_text(taker)
+        return True
+
+    def give_back(self, number):
+        (self.directory / "taken" / str(number) / "by").unlink(missing_ok=True)
+        (self.directory / "taken" / str(number)).rmdir()
+
+    def taken_by(self, taker):
+        """The numbers of the tests that @taker has taken."""
+        return [int(by.parent.name) for by in (self.directory / "taken").glob("*/by")
+                if by.read_text() == taker]
+
+    def record(self, number, verdict):
+        (self.directory / f"verdict-{number}").write_text(verdict)
+
+    def verdict(self, number):
+        path = self.directory / f"verdict-{number}"
+        return path.read_text() if path.exists() else None
+
+
+class Pool:
+    """Disposable hosts at work on one list of tests."""
+
+    def __init__(self, runner, names, ledger, tries):
+        self.runner, self.names, self.ledger, self.tries = runner, names, ledger, tries
+        self.deaths = {}
+        self.lock = threading.Lock()
+
+    def run(self, hosts):
+        """The verdicts of all tests, in their order."""
+        workers = [threading.Thread(target=self._work, args=(f"host-{n}",)) for n in range(hosts)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return [self._verdict(number) for number in range(len(self.names))]
+
+    def _verdict(self, number):
+        verdict = self.ledger.verdict(number)
+        if verdict is None:
+            print(f"failed   {self.names[number]}: no disposable host got as far", flush=True)
+        return verdict or "failed"
+
+    def _work(self, taker):
+        """Host after host until nothing is left to take."""
+        while True:
+            status = self._run_host(taker)
+            victims = [number for number in self.ledger.taken_by(taker)
+                       if self.ledger.verdict(number) is None]
+            if not victims:
+                return
+            for number in victims:
+                self._died(number, status)
+
+    def _died(self, number, status):
+        name = self.names[number]
+        with self.lock:
+            self.deaths[number] = self.deaths.get(number, 0) + 1
+            deaths = self.deaths[number]
+        print(f"         {name}: the disposable host ended with {status} meanwhile", flush=True)
+        if deaths < self.tries:
+            self.ledger.give_back(number)
+            return
+        print(f"failed   {name}: {deaths} disposable hosts died of it", flush=True)
+        self.ledger.record(number, "failed")
+
+    def _run_host(self, taker):
+        top = pathlib.Path(self.runner).resolve().parents[2]
+        command = [top / "tools/nested-host", "--quiet", "--memory", HOST_MEMORY, "--nvme", "4G",
+                   "--null-blk", "--out", self.ledger.directory,
+                   "--timeout", START_SECONDS + SECONDS_PER_TEST * len(self.names),
+                   "--env", "FASTVMM_NATIVE=1", "--env", "FASTVMM_EMULATED=1",
+                   "--", "sh", "-c", PREPARE, "run", self.runner, "--inside", taker]
+        for name in self.names:
+            command += ["--only", name]
+        return subprocess.run([str(word) for word in command], check=False,
+                              stdin=subprocess.DEVNULL).returncode
