@@ -6,7 +6,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import time
 
 from guest import Skip, expect, run_bounded
 
@@ -87,7 +86,8 @@ echo not-zero $zeros >"$FASTVMM_RESULT"
 """, "--disk", disk, add=["/usr/sbin/blkdiscard"])
     expect(outcome.words()["not-zero"] == "0", "zeroed blocks read back as something else")
     freed = (before - os.stat(disk).st_blocks) * 512
-    expect(freed >= 16 << 20, f"16 MiB were discarded, {freed} bytes came back")
+    # Less what the file system needs to describe the hole.
+    expect(freed >= (16 << 20) - (64 << 10), f"16 MiB were discarded, {freed} bytes came back")
     with open(disk, "rb") as file:
         content = file.read()
     expect(not any(content[32 << 20:40 << 20]), "the zeroed range is not zero outside")
@@ -150,23 +150,13 @@ dd if=/dev/vda of=/dev/null bs=512 skip=65535 count=1 iflag=direct
     command = host.command("cloud-6.1", initrd, ["--no-reboot", "--disk", disk], "quiet")
     with subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        wait_for_line(host.scratch / "report", "ready", process)
+        host.wait_for_report("ready", process)
         os.truncate(disk, 32 << 20)
         process.send_signal(signal.SIGUSR1)
         output, _ = process.communicate(timeout=120)
     outcome = host.outcome(process.returncode, output)
     expect(outcome.words().get("size") == "65536", f"the guest sees {outcome.result}:\n{output[-2000:]}")
     expect(outcome.job_status == 0, "the new end cannot be read")
-
-
-def wait_for_line(path, line, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        if path.exists() and line in path.read_text(errors="replace").splitlines():
-            return
-        time.sleep(0.1)
-    process.kill()
-    expect(False, f"no \"{line}\" on the report channel")
 
 
 def killed(host):
@@ -180,7 +170,7 @@ sleep 100
     command = host.command("cloud-6.1", initrd, ["--disk", disk], "quiet")
     with subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for_line(host.scratch / "report", "ready", process)
+        host.wait_for_report("ready", process)
         second = run_bounded(host.command("cloud-6.1", initrd, ["--disk", disk], ""), 60)
         process.kill()
     expect(second.returncode == 1 and "disk.img" in second.stdout,
@@ -195,6 +185,8 @@ def full_host(host):
     subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", small], check=True)
     mount = host.scratch / "small"
     mount.mkdir()
+    if not pathlib.Path("/dev/loop-control").exists():
+        subprocess.run(["modprobe", "loop"], check=True)
     subprocess.run(["mount", "-o", "loop", small, mount], check=True)
     try:
         disk = mount / "disk.img"

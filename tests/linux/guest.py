@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("FASTVMM_BUILD", TOP / "build"))
@@ -111,13 +112,27 @@ class Host:
         result, job_status = parse_report(report)
         return Outcome(status, output, report, result, job_status, stats)
 
+    def wait_for_report(self, line, process, seconds=120):
+        """Returns when the guest has sent @line; a guest that does not is ended, and fails the test."""
+        path = self.scratch / "report"
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and process.poll() is None:
+            if path.exists() and line in path.read_text(errors="replace").splitlines():
+                return
+            time.sleep(0.1)
+        process.kill()
+        raise Failure(f"no \"{line}\" on the report channel")
+
     def boot(self, job, *arguments, kernel="cloud-6.1", cmdline="quiet", minimal=False,
-             add=(), reboot=False, timeout=180):
-        """Runs @job in a guest to its end. The job's failure is the test's."""
+             add=(), reboot=False, timeout=180, prefix=()):
+        """Runs @job in a guest to its end. The job's failure is the test's.
+
+        @prefix: words in front of the command, such as those that enter a network namespace.
+        """
         initrd = self.job_initrd(kernel, job, minimal, add)
         options = [] if reboot else ["--no-reboot"]
         command = self.command(kernel, initrd, [*options, *arguments], cmdline)
-        run = run_bounded(command, timeout)
+        run = run_bounded([*prefix, *command], timeout)
         outcome = self.outcome(run.returncode, run.stdout)
         expect(outcome.job_status == 0,
                f"the guest's job ended with {outcome.job_status}, fastvmm with {run.returncode}:\n"
