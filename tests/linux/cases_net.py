@@ -1,6 +1,302 @@
 # SPDX-License-Identifier: Apache-2.0
-"""virtio-net under a real driver."""
+"""virtio-net under a real driver: traffic of every kind, reconfiguration under it, links that fail."""
+import os
+import re
+
+from guest import Scratch, expect
+from lab import GUEST_LIBRARY, Lab
+
+QUEUES = ["--queues", "4", "--cpus", "4"]
+NIC = "tap=auto,bridge=br0"
+TRANSFER = 100_000_000
+# Of the mixed traffic; FASTVMM_SOAK_SECONDS=600 for the long one.
+MIXED_SECONDS = int(os.environ.get("FASTVMM_SOAK_SECONDS", "30"))
+
+# iperf NAME ARGUMENT...: "NAME received N of M" in bytes (UDP: datagrams), or the job fails.
+IPERF = r"""
+iperf() {
+	name=$1
+	shift
+	iperf3 -c $HOST4 -t 2 --json "$@" >/tmp/$name || { cat /tmp/$name; exit 1; }
+	say $name $(awk '/"sum_received"/ { in_sum = 1 } in_sum && /"bytes"/ { gsub(/[^0-9]/, ""); print; exit }' \
+		/tmp/$name)
+}
+"""
+
+
+def pairs(outcome, direction, name):
+    """A counter of each queue pair of the first NIC."""
+    return [pair[direction][name] for pair in outcome.stats["nics"][0]["pairs"]]
+
+
+def streams(host):
+    """Pings, iperf3 over TCP and UDP, both ways, one stream and four, over four queue pairs."""
+    with Lab(host) as lab:
+        lab.iperf_server()
+        outcome = lab.guest(IPERF + r"""
+up 2
+ping -c 3 $HOST4
+ping6 -c 3 $HOST6
+say pairs $(ethtool -l eth0 | awk '/^Combined/ {print $2}')
+iperf tcp-out-1
+iperf tcp-in-1 -R
+iperf tcp-out-4 -P 4
+iperf tcp-in-4 -P 4 -R
+iperf udp-out-1 -u -b 10M
+iperf udp-in-1 -u -b 10M -R
+iperf udp-out-4 -u -b 2M -P 4
+iperf udp-in-4 -u -b 2M -P 4 -R
+say link $(cat /sys/class/net/eth0/carrier)
+""", *QUEUES, "--net", NIC, timeout=240)
+    words = outcome.words()
+    expect(words["pairs"] == "4 4", f"queue pairs, most and used: {words['pairs']}")
+    for name in [name for name in words if "-" in name]:
+        least = 200_000 if name.startswith("udp") else 1_000_000
+        expect(int(words[name] or 0) >= least, f"{name}: {words[name]} bytes arrived")
+    expect(len(words) == 10, f"not all ran: {words}")
+    expect(sum(frames > 0 for frames in pairs(outcome, "transmit", "frames")) > 1,
+           f"one pair carried it all: {pairs(outcome, 'transmit', 'frames')}")
+    expect(sum(pairs(outcome, "transmit", "rejected")) == 0, "frames were rejected")
+    expect(sum(pairs(outcome, "receive", "errors")) == 0, "receive errors")
+
+
+# Both transfers at once; the sums go to the result as "sink SHA" and "source SHA". The programs behind
+# nc -e have the socket as their input and output: nc itself copies a kilobyte at a time.
+TRANSFERS = r"""
+head -c """ + str(TRANSFER) + r""" /dev/urandom >/tmp/data
+sum=$(sha256sum </tmp/data | cut -d' ' -f1)
+transfer() {
+	nc $HOST4 $SOURCE -e sh -c 'sha256sum >/tmp/arrived' &
+	nc $HOST4 $SINK -e cat /tmp/data || return 1
+	wait $!
+	say sink $sum
+	say source $(cut -d' ' -f1 /tmp/arrived)
+}
+"""
+
+
+def random_file(host):
+    path = host.scratch / "random"
+    path.write_bytes(os.urandom(TRANSFER))
+    return path
+
+
+def matching_sums(outcome, peer_output):
+    """How many transfers there were; every one arrived as it was sent."""
+    guest = re.findall(r"^(sink|source) ([0-9a-f]{64})$", outcome.result, re.M)
+    peer = re.findall(r"^(sink|source) ([0-9a-f]{64})$", peer_output, re.M)
+    expect(sorted(guest) == sorted(peer), f"sent and received differ:\n{guest}\n{peer_output}")
+    return len(guest)
+
+
+def finish(process):
+    process.terminate()
+    return process.communicate()[0]
+
+
+def reconfigured(host):
+    """Queue pairs and offloads come and go under two 100 MB transfers, which arrive whole."""
+    with Lab(host) as lab:
+        peer = lab.peer(random_file(host))
+        outcome = lab.guest(TRANSFERS + r"""
+up 2
+change_pairs() {
+	for n in 1 4 2 3 4; do
+		ethtool -L eth0 combined $n || touch /tmp/refused-pairs-$n
+		sleep 1
+	done
+}
+change_offloads() {
+	for feature in tx tso gso sg gro rx-gro-hw rx; do
+		ethtool -K eth0 $feature off >/dev/null || touch /tmp/refused-$feature-off
+		sleep 1
+		ethtool -K eth0 $feature on >/dev/null || touch /tmp/refused-$feature-on
+	done
+}
+touch /tmp/go-on
+while [ -e /tmp/go-on ]; do change_pairs; change_offloads; echo x >>/tmp/rounds; done &
+changes=$!
+begin=$(cut -d. -f1 /proc/uptime)
+transfer || exit 1
+echo "transfers took $(($(cut -d. -f1 /proc/uptime) - begin)) s"
+rm /tmp/go-on
+wait $changes
+say rounds $(wc -l </tmp/rounds)
+say refused $(ls /tmp/refused-* 2>/dev/null)
+answers $HOST4
+""", "--queues", "4", "--cpus", "2", "--net", NIC, timeout=300)
+        count = matching_sums(outcome, finish(peer))
+    expect(count == 2, f"{count} transfers")
+    words = outcome.words()
+    expect(int(words["rounds"]) >= 1, "nothing was changed")
+    expect(words["refused"] in ("", "/tmp/refused-rx-off", "/tmp/refused-rx-off /tmp/refused-rx-on"),
+           f"refused: {words['refused']}")
+
+
+def large_frames(host):
+    """MTU 9000, a VLAN interface, IPv6 over both."""
+    with Lab(host) as lab:
+        lab.run("ip", "link", "set", lab.bridge, "mtu", 9000)
+        lab.run("ip", "link", "add", "link", lab.bridge, "name", "vlan7", "type", "vlan", "id", 7)
+        lab.run("ip", "addr", "add", "198.51.100.1/24", "dev", "vlan7")
+        lab.run("ip", "addr", "add", "2001:db8:7::1/64", "dev", "vlan7", "nodad")
+        lab.run("ip", "link", "set", "vlan7", "up")
+        outcome = lab.guest(r"""
+up 2 9000
+say mtu $(cat /sys/class/net/eth0/mtu)
+say large $(ping -c 3 -s 8972 $HOST4 | grep -c '8980 bytes from')
+say large6 $(ping6 -c 3 -s 8952 $HOST6 | grep -c '8960 bytes from')
+modprobe 8021q
+ip link add link eth0 name eth0.7 type vlan id 7
+ip link set eth0.7 up
+ip addr add 198.51.100.2/24 dev eth0.7
+ip addr add 2001:db8:7::2/64 dev eth0.7
+answers 198.51.100.1
+answers 2001:db8:7::1
+say vlan $(ping -c 3 -s 8972 198.51.100.1 | grep -c '8980 bytes from')
+say vlan6 $(ping6 -c 3 2001:db8:7::1 | grep -c 'bytes from')
+""", "--queues", "2", "--net", f"{NIC},mtu=9000")
+    words = outcome.words()
+    expect(words == {"mtu": "9000", "large": "3", "large6": "3", "vlan": "3", "vlan6": "3"},
+           f"{words}")
+
+
+def two_guests(host):
+    """Two guests on one bridge talk to each other."""
+    with Lab(host) as lab, Scratch() as server:
+        initrd = server.job_initrd("cloud-6.1", GUEST_LIBRARY + r"""
+up 3
+iperf3 -s -1 >/tmp/log || { cat /tmp/log; exit 1; }
+""")
+        command = server.command("cloud-6.1", initrd, ["--no-reboot", "--queues", "2", "--net", NIC],
+                                 "quiet")
+        other = lab.start(*command)
+        outcome = lab.guest(r"""
+up 2
+answers 192.0.2.3
+for try in $(seq 60); do
+	iperf3 -c 192.0.2.3 -t 3 -P 2 >/tmp/log 2>&1 && say sent 0 && break
+	grep -q 'Connection refused' /tmp/log || break
+	sleep 0.5
+done
+cat /tmp/log
+""", "--queues", "2", "--net", NIC)
+        output, _ = other.communicate(timeout=60)
+        expect(outcome.words().get("sent") == "0", "iperf3 from guest to guest failed")
+        expect(other.returncode == 0, f"the other guest ended with {other.returncode}:\n{output}")
+        expect(server.outcome(0, "").job_status == 0, "the other guest's job failed")
+
+
+def promiscuous(host):
+    """Frames to another address arrive in promiscuous mode, and only then; multicast as well."""
+    with Lab(host) as lab:
+        stranger = lab.start("python3", "-c", STRANGER, lab.bridge)
+        outcome = lab.guest(r"""
+up 2
+received() { awk '/eth0:/ {print $3}' /proc/net/dev; }
+count() { before=$(received); sleep 2; echo $(($(received) - before)); }
+say without $(count)
+ip link set eth0 promisc on
+say with $(count)
+ip link set eth0 promisc off
+say again $(count)
+""", "--queues", "2", "--net", NIC)
+        finish(stranger)
+    words = outcome.words()
+    without, within, again = (int(words[name]) for name in ("without", "with", "again"))
+    expect(within > 50, f"{within} frames to a stranger in promiscuous mode")
+    expect(max(without, again) < within // 4,
+           f"frames to a stranger: {without} before, {again} after promiscuous mode ({within})")
+    expect(sum(pairs(outcome, "receive", "filtered")) > 0, "nothing was filtered")
+
+
+# 50 frames a second to an address that nobody has.
+STRANGER = r"""
+import socket, sys, time
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+link.bind((sys.argv[1], 0))
+frame = bytes.fromhex("02000000beef" "02000000cafe" "88b5") + bytes(50)
+while True:
+    try:
+        link.send(frame)
+    except OSError:
+        pass
+    time.sleep(0.02)
+"""
+
+
+def link_lost(host):
+    """The tap goes down and up: the guest sees it and talks again. It vanishes: the guest lives."""
+    with Lab(host) as lab:
+        initrd = host.job_initrd("cloud-6.1", GUEST_LIBRARY + r"""
+carrier() {
+	for try in $(seq 300); do
+		[ "$(cat /sys/class/net/eth0/carrier)" = $1 ] && return 0
+		sleep 0.1
+	done
+	return 1
+}
+up 2 || exit 1
+echo up >"$FASTVMM_REPORT"
+carrier 0 || exit 2
+echo down >"$FASTVMM_REPORT"
+carrier 1 || exit 3
+answers $HOST4 || exit 4
+echo again >"$FASTVMM_REPORT"
+carrier 0 || exit 5
+say lived
+""")
+        command = host.command("cloud-6.1", initrd, ["--no-reboot", "--queues", "2", "--net",
+                                                     "tap=fvtest0,bridge=br0"], "quiet")
+        process = lab.start(*command)
+        steps = [("up", ["link", "set", "fvtest0", "down"]),
+                 ("down", ["link", "set", "fvtest0", "up"]),
+                 ("again", ["link", "del", "fvtest0"])]
+        for line, change in steps:
+            host.wait_for_report(line, process)
+            lab.run("ip", *change)
+        output, _ = process.communicate(timeout=120)
+    outcome = host.outcome(process.returncode, output)
+    expect(outcome.job_status == 0, f"the job ended with {outcome.job_status}:\n{output[-3000:]}")
+    expect(process.returncode == 0, f"fastvmm ended with {process.returncode}")
+    expect("fvtest0" in output, f"no line about the tap:\n{output[-2000:]}")
+
+
+def mixed(host):
+    """TCP both ways, UDP and pings for a while: no byte lost, no queue stuck, no memory grown."""
+    with Lab(host) as lab:
+        lab.iperf_server()
+        peer = lab.peer(random_file(host))
+        outcome = lab.guest(TRANSFERS + r"""
+up 2
+end=$(($(cut -d. -f1 /proc/uptime) + """ + str(MIXED_SECONDS) + r"""))
+now() { cut -d. -f1 /proc/uptime; }
+while [ $(now) -lt $end ]; do
+	iperf3 -c $HOST4 -u -b 5M -P 2 -t 5 >/dev/null || touch /tmp/udp-failed
+done &
+while [ $(now) -lt $end ]; do ping -q -c 3 -s 4000 $HOST4 >/dev/null; done &
+while [ $(now) -lt $end ]; do transfer || exit 1; done
+wait
+[ ! -e /tmp/udp-failed ] || say udp failed
+for cpu in 0 1; do taskset -c $cpu ping -c 2 $HOST4 >/dev/null || say stuck $cpu; done
+""", "--queues", "4", "--cpus", "2", "--net", NIC, timeout=MIXED_SECONDS + 240)
+        count = matching_sums(outcome, finish(peer))
+    expect(count >= 2, f"{count} transfers")
+    expect("udp" not in outcome.words(), "iperf3 -u failed")
+    expect("stuck" not in outcome.words(), f"a queue is stuck: {outcome.result[-500:]}")
 
 
 def tests(quick):
-    return []
+    result = [
+        ("net/streams", streams),
+        ("net/reconfigured under traffic", reconfigured),
+        ("net/MTU 9000, VLAN, IPv6", large_frames),
+    ]
+    if not quick:
+        result += [
+            ("net/two guests", two_guests),
+            ("net/promiscuous", promiscuous),
+            ("net/link lost", link_lost),
+            ("net/mixed traffic", mixed),
+        ]
+    return result

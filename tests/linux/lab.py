@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network namespace with a bridge, in which guests and their peers on the host talk."""
+import contextlib
+import itertools
+import os
+import pathlib
+import subprocess
+import sys
+
+from guest import expect
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+# The host's addresses on the bridge. Guests take .2 and .3.
+HOST4, HOST6 = "192.0.2.1", "2001:db8::1"
+SINK, SOURCE = 7001, 7002
+
+# Shell functions for the jobs of guests.
+GUEST_LIBRARY = rf"""
+HOST4={HOST4} HOST6={HOST6} SINK={SINK} SOURCE={SOURCE}
+say() {{ echo "$*" >>"$FASTVMM_RESULT"; }}
+# up NUMBER [MTU]: addresses and the link of eth0; returns when the host answers.
+up() {{
+	ip link set eth0 mtu ${{2:-1500}} up
+	ip addr add 192.0.2.$1/24 dev eth0
+	ip addr add 2001:db8::$1/64 dev eth0
+	answers $HOST4
+}}
+# answers ADDRESS: a ping comes back within a minute.
+answers() {{
+	for try in $(seq 60); do
+		ping -c 1 -W 1 $1 >/dev/null 2>&1 && return 0
+	done
+	return 1
+}}
+"""
+
+
+class Lab:
+    """The namespace; everything in it ends with it."""
+    numbers = itertools.count()
+
+    def __init__(self, host, bridge="br0"):
+        self.host, self.bridge = host, bridge
+        self.name = f"fastvmm-{os.getpid()}-{next(self.numbers)}"
+        self.processes = contextlib.ExitStack()
+
+    def __enter__(self):
+        self._ip("netns", "add", self.name)
+        try:
+            self.run("ip", "link", "set", "lo", "up")
+            self.run("ip", "link", "add", self.bridge, "type", "bridge")
+            self.run("ip", "addr", "add", f"{HOST4}/24", "dev", self.bridge)
+            self.run("ip", "addr", "add", f"{HOST6}/64", "dev", self.bridge, "nodad")
+            self.run("ip", "link", "set", self.bridge, "up")
+        except BaseException:
+            self._ip("netns", "del", self.name)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self.processes.close()
+        finally:
+            self._ip("netns", "del", self.name)
+
+    @staticmethod
+    def _ip(*words):
+        subprocess.run(["ip", *words], check=True)
+
+    @property
+    def prefix(self):
+        """What makes a command run in the namespace."""
+        return ["ip", "netns", "exec", self.name]
+
+    def run(self, *words, **options):
+        return subprocess.run([*self.prefix, *map(str, words)], check=True, **options)
+
+    def output(self, *words):
+        return self.run(*words, stdout=subprocess.PIPE, text=True).stdout
+
+    def start(self, *words):
+        """A process in the namespace, with its output on a pipe; ended with the lab."""
+        process = subprocess.Popen([*self.prefix, *map(str, words)], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.processes.callback(self._end, process)
+        return process
+
+    @staticmethod
+    def _end(process):
+        if process.poll() is None:
+            process.terminate()
+        process.wait()
+        process.stdout.close()
+
+    def iperf_server(self, port=5201):
+        server = self.start("iperf3", "-s", "-p", port, "--forceflush")
+        for line in server.stdout:
+            if "Server listening" in line:
+                return server
+        raise AssertionError("iperf3 -s ended")
+
+    def peer(self, file):
+        """tests/linux/net_peer.py, ready."""
+        process = self.start(sys.executable, HERE / "net_peer.py", SINK, SOURCE, file)
+        expect(process.stdout.readline() == "ready\n", "net_peer.py did not start")
+        return process
+
+    def guest(self, job, *arguments, **options):
+        """Host.boot() in the namespace, with the shell functions above."""
+        return self.host.boot(GUEST_LIBRARY + job, *arguments, prefix=self.prefix, **options)
