@@ -49,7 +49,7 @@ echo fio done >"$FASTVMM_RESULT"
 """, "--queues", "4", "--disk", argument, timeout=240)
     expect(outcome.result == "fio done", "fio did not finish")
     expect(total(outcome.stats, "errors") == 0, "requests failed")
-    expect(total(outcome.stats, "write_bytes") >= 4 * 12 << 20, "fio wrote less than it should")
+    expect(total(outcome.stats, "write_bytes") >= 4 * 6 << 20, "fio wrote less than it should")
 
 
 def file_system(host):

