@@ -5,7 +5,8 @@
 set -e
 disk=/dev/vda
 cpus=$(nproc)
-queues=$(ls "/sys/block/${disk##*/}/mq" | wc -l)
+set -- "/sys/block/${disk##*/}/mq"/*
+queues=$#
 echo "guest: Linux $(uname -r), $cpus CPUs, $disk with $queues queues"
 
 separator='['

@@ -155,6 +155,7 @@ static void add_receive(json_t *object, const struct net_rx_counters *counters)
 	add_counter(object, "truncated", &counters->truncated);
 	add_counter(object, "stale", &counters->stale);
 	add_counter(object, "starved", &counters->starved);
+	add_counter(object, "bounced", &counters->bounced);
 	add_counter(object, "errors", &counters->errors);
 }
 

@@ -119,9 +119,10 @@ static struct iovec bounce_part(struct disk_channel *channel, const struct disk_
 }
 
 /*
- * A lone read of a page that the host has costs a quarter less as a plain call that may not block
- * than by way of the ring, which would be entered for it alone: it is one system call either way.
- * Where the page is not there the ring takes over, and the next tries become rarer.
+ * A lone read of a page that the host has costs less as a plain call that may not block than by way
+ * of the ring, which would be entered for it alone: it is one system call either way. Where the
+ * page is not there the ring takes over, and the next tries become rarer. The figures are in
+ * docs/decisions/io-nowait.md.
  */
 static ssize_t read_lone(struct disk_channel *channel, struct disk_request *request)
 {

@@ -130,6 +130,16 @@ static inline struct io_uring_sqe *ring_sqe(struct ring *ring)
 	return sqe;
 }
 
+/*
+ * Makes @sqe the cancellation of the request, of any kind, that has @user_data. Each of the two has
+ * a CQE, in either order; only the request's own ends it. For polls too: a poll removal fails with
+ * -EALREADY, and the poll stays, where an event wakes it at that very moment.
+ */
+static inline void ring_prepare_cancel(struct io_uring_sqe *sqe, uint64_t user_data)
+{
+	io_uring_prep_cancel64(sqe, user_data, 0);
+}
+
 /* SQEs that the kernel has not taken yet. */
 static inline unsigned ring_pending(const struct ring *ring)
 {

@@ -274,6 +274,7 @@ static int command_attach(struct io_worker *worker, void *argument)
 	source->slot = (uint16_t)slot;
 	source->worker = worker;
 	source->stopping = false;
+	source->kick_cancelled = false;
 	worker->unarmed += source->kick_fd >= 0;
 	worker_set_active(worker, source); /* whatever came before is seen without a kick */
 	return 0;

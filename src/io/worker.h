@@ -99,6 +99,7 @@ struct io_source {
 	bool active;            /* polled; otherwise armed */
 	bool touched;           /* flush at the end of this turn */
 	bool kick_armed;        /* a POLL_ADD on kick_fd is in the ring */
+	bool kick_cancelled;    /* and its cancellation too */
 	bool completion_polled; /* its completions are spun for */
 	bool slept;             /* what comes next is not polled for: a kick or chance brings it */
 	struct io_source *next_touched;

@@ -253,10 +253,19 @@ static bool has_commands(const struct io_worker *worker)
 	return atomic_load_explicit(&worker->commands, memory_order_relaxed);
 }
 
+/*
+ * True where check_stopping() may have more to do after this turn and no CQE would say so: a source
+ * was served, and may have finished without the ring, or there was no SQE for a cancellation.
+ */
+static bool must_check_stopping(const struct io_worker *worker)
+{
+	return worker->stopping && (worker->touched || !ring_sq_space(&worker->ring));
+}
+
 static bool may_sleep(const struct io_worker *worker)
 {
 	return !worker->active_count && !worker->completion_polled && !worker->unarmed &&
-	       !has_commands(worker) && !worker->exiting;
+	       !has_commands(worker) && !worker->exiting && !must_check_stopping(worker);
 }
 
 /* While polling is held back nothing spins, so the clock is read after each sleep. */
@@ -390,12 +399,16 @@ static void flush(struct io_worker *worker)
 /* Takes the kick poll out of the ring; its last CQE ends the source's stay. */
 static void cancel_kick(struct io_worker *worker, struct io_source *source)
 {
-	struct io_uring_sqe *sqe = ring_sqe(&worker->ring);
+	struct io_uring_sqe *sqe;
 
+	if (source->kick_cancelled)
+		return;
+	sqe = ring_sqe(&worker->ring);
 	if (!sqe)
 		return; /* asked again in the next turn */
-	io_uring_prep_poll_remove(sqe, user_data(source->slot, TAG_KICK));
+	ring_prepare_cancel(sqe, user_data(source->slot, TAG_KICK));
 	sqe->user_data = user_data(SLOT_WORKER, TAG_CANCEL);
+	source->kick_cancelled = true;
 }
 
 static bool is_drained(struct io_source *source)
@@ -531,7 +544,14 @@ void worker_turn(struct io_worker *worker)
 	arm_closed(worker);
 	sleep = may_sleep(worker);
 	if (sleep && worker->touched) {
-		/* What was finished without the ring must reach the driver before the wait. */
+		/*
+		 * What was finished without the ring (a lone read, frames) must reach the driver
+		 * before the wait, which may be for ever; where nothing was, this is no system
+		 * call. All sources are armed by now, or wait for a CQE, so whatever the driver
+		 * does about it kicks; what it has added already, flush() sees, and the turn goes
+		 * on without sleeping. A kick or a completion from here on is a CQE, with which
+		 * the enter returns.
+		 */
 		flush(worker);
 		sleep = may_sleep(worker);
 	}

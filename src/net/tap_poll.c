@@ -26,8 +26,7 @@ void tap_poll_cancel(struct tap_poll *poll, struct io_source *source)
 	sqe = io_source_sqe(source, TAP_POLL_CANCEL_TAG);
 	if (!sqe)
 		return;
-	/* Not a poll removal: that fails, for good, where the tap wakes the poll at that moment. */
-	io_uring_prep_cancel64(sqe, poll->user_data, 0);
+	ring_prepare_cancel(sqe, poll->user_data);
 	poll->cancel_sent = true;
 }
 

@@ -24,9 +24,12 @@ struct mailbox {
 	_Atomic uint64_t received;  /* by the worker */
 	_Atomic uint64_t published; /* by the worker, at flush */
 	_Atomic bool want_kick;
+	_Atomic bool quiet; /* for kick_for_ever() */
 	/* The worker's; read by the test when it is detached. */
 	unsigned nops; /* SQEs for each message */
 	unsigned nops_left;
+	bool has_last_words;
+	bool last_words; /* when stopped: one more process(), without SQEs, before it is drained */
 	unsigned completions;
 	unsigned flushes;
 	unsigned stops;
@@ -42,7 +45,7 @@ static bool mailbox_poll(struct io_source *source)
 {
 	struct mailbox *box = mailbox_of(source);
 
-	return box->nops_left ||
+	return box->nops_left || box->last_words ||
 	       (!source->stopping && atomic_load(&box->sent) != atomic_load(&box->received));
 }
 
@@ -67,6 +70,7 @@ static void mailbox_process(struct io_source *source)
 		box->nops_left += box->nops * (unsigned)(sent - atomic_load(&box->received));
 		atomic_store(&box->received, sent);
 	}
+	box->last_words = false;
 	send_nops(box);
 }
 
@@ -105,12 +109,17 @@ static void mailbox_disarm(struct io_source *source)
 
 static void mailbox_stop(struct io_source *source)
 {
-	mailbox_of(source)->stops++;
+	struct mailbox *box = mailbox_of(source);
+
+	box->stops++;
+	box->last_words = box->has_last_words;
 }
 
 static bool mailbox_drained(struct io_source *source)
 {
-	return !mailbox_of(source)->nops_left;
+	const struct mailbox *box = mailbox_of(source);
+
+	return !box->nops_left && !box->last_words;
 }
 
 static const struct io_source_ops mailbox_ops = {
@@ -296,6 +305,63 @@ Test(worker, detach_finishes_what_was_taken)
 	cr_assert_eq(box.completions, 100000);
 	cr_assert_eq(box.last_tag, 1);
 	cr_assert_eq(box.source.in_flight, 0);
+}
+
+/* The worker must not go to sleep on what it has finished without the ring. */
+Test(worker, detach_finishes_without_a_completion)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		mailbox_init(&box, 0);
+		box.has_last_words = true;
+		if (i % 2) {
+			close(box.kick_fd);
+			box.source.kick_fd = -1;
+		}
+		cr_assert_eq(io_worker_attach(worker, &box.source), 0);
+		wait_asleep(worker);
+		io_worker_detach(&box.source);
+		cr_assert_not(box.last_words);
+	}
+}
+
+static void *kick_for_ever(void *argument)
+{
+	const struct mailbox *of = argument;
+
+	while (!atomic_load(&of->quiet))
+		fd_signal(of->kick_fd);
+	return NULL;
+}
+
+/* A kick may come at the moment at which its poll is cancelled. */
+Test(worker, detach_while_kicks_pour_in)
+{
+	pthread_t kicker;
+
+	mailbox_init(&box, 0);
+	cr_assert_eq(pthread_create(&kicker, NULL, kick_for_ever, &box), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		cr_assert_eq(io_worker_attach(worker, &box.source), 0);
+		io_worker_detach(&box.source);
+	}
+	atomic_store(&box.quiet, true);
+	pthread_join(kicker, NULL);
+}
+
+Test(worker, detach_takes_one_cancellation)
+{
+	uint64_t before;
+
+	mailbox_init(&box, 0);
+	before = worker_stat(worker, "sqes");
+	for (unsigned i = 0; i < 100; i++) {
+		cr_assert_eq(io_worker_attach(worker, &box.source), 0);
+		wait_asleep(worker);
+		io_worker_detach(&box.source);
+	}
+	wait_asleep(worker);
+	/* The first is the poll of the command eventfd. */
+	cr_assert_leq(worker_stat(worker, "sqes") - before, 1 + 100 * 2, "a poll, a cancellation");
 }
 
 Test(worker, a_full_sq_starves_nobody)
