@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the outcome of a run to figures: rates from the guest, costs from outside, per I/O."""
 from . import threads
+from .net_guest import translated
 from .vmm_fastvmm import own_counters
 
 FIO_END_SECONDS = 0.5
@@ -45,7 +46,8 @@ def window(outcome):
 
 
 def _rates(guest):
-    metrics = {name: guest[name] for name in ("iops", "bytes_per_s", "frames_per_s") if name in guest}
+    metrics = {name: guest[name] for name in ("iops", "bytes_per_s", "frames_per_s", "requests_per_s")
+               if name in guest}
     for name, value in guest.get("latency_ns", {}).items():
         metrics[f"latency_{name}_ns"] = value
     return metrics
@@ -79,7 +81,7 @@ def _costs(roles, kvm, ios, metrics):
 
 def evaluate(setting, outcome):
     """(metrics, ledger) of a run."""
-    guest = outcome.guest
+    guest = outcome.guest = translated(outcome.guest)
     begin, end = window(outcome)
     roles = by_role(setting, outcome.watch, begin, end)
     kvm = _kvm_growth(outcome.kvm, begin, end)

@@ -65,6 +65,26 @@ def _growth():
                  sweep="disks", sweep_x=count, row="16") for count in (1, 4)]
 
 
+def _net(name, like="net", metric="frames_per_s", queues=1, nics=1, **words):
+    return Workload(name, kind="net", words=words, like=like, metric=metric, queues=queues, nics=nics,
+                    disks=0, host_limit=False, row="10, 11")
+
+
+def _frames():
+    """Sent into a bridge that nobody else is on; from one NIC to the other of one guest; and back."""
+    return [
+        _net("send-64", frame=64),
+        _net("send-1400", frame=1400),
+        _net("send-64k-tso", metric="bytes_per_s", gso=65000, qd=64),
+        _net("pass-64", nics=2, dir="pair", frame=64),
+        _net("pass-1400", nics=2, dir="pair", frame=1400),
+        _net("pass-64k-tso", nics=2, metric="bytes_per_s", dir="pair", gso=65000, qd=64),
+        _net("pass-64-irq", nics=2, dir="pair", frame=64, mode="irq"),
+        _net("echo-64-irq", nics=2, metric="latency_p50_ns", dir="echo", frame=64, qd=1, rate=2000,
+             mode="irq"),
+    ]
+
+
 def _linux():
     """fio in Linux guests; where they can only run in the disposable host, counts say more than rates."""
     return [Workload(f"linux-randread-4k-qd{depth}-{queues}q", kind="linux", memory=512 << 20,
@@ -77,6 +97,11 @@ def _linux():
 
 
 PROFILES = {
+    "net": {
+        "about": "frames of the bare guest over taps on a bridge, each run in a network namespace",
+        "pairs": 7, "seconds": 2.0, "warmup": 0.5, "breadth": "one", "preselection_rounds": 1,
+        "limit": None, "syscalls": False, "workloads": _frames,
+    },
     "linux": {
         "about": "fio in Linux guests (tools/mkguest), rows 8 and 9; directly, or in the disposable host",
         "pairs": 7, "seconds": 3.0, "warmup": 1.0, "breadth": "few", "preselection_rounds": 1,

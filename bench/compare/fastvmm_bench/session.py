@@ -13,7 +13,7 @@ from .runner import Runner
 from .vmm_custom import Custom
 from .vmm_fastvmm import Fastvmm
 from .vmm_host import HostLoop
-from .vmm_qemu import settings as qemu_settings
+from .vmm_qemu import settings as qemu_settings, vhost_settings
 
 _TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 _LIBEXEC = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..", "libexec", "fastvmm"))
@@ -72,6 +72,8 @@ def peer_candidates(options, breadth):
             for setting in found:
                 setting.name += f"-{len(peers)}"
         peers[name] = found
+        if options.profile == "net" and os.path.exists("/dev/vhost-net"):
+            peers[f"{name} vhost-net"] = vhost_settings(program, software)
     for text in options.vmm:
         setting = Custom(text)
         peers[setting.name] = [setting]

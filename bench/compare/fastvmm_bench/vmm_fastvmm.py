@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """fastvmm's command line for a workload."""
-from . import linux_guest
+from . import linux_guest, tap
 from .vmm import Launch, Setting
 
 
@@ -20,7 +20,7 @@ class Fastvmm(Setting):
         self.disk_options = options
 
     def refuses(self, workload):
-        return "" if workload.kind != "net" else "network workloads need a tap"
+        return tap.refuses() if workload.kind == "net" else ""
 
     def _guest_arguments(self, workload, context, report_path):
         if workload.kind != "linux":
@@ -34,6 +34,8 @@ class Fastvmm(Setting):
         argv = [self.program, *self._guest_arguments(workload, context, report_path),
                 "--cpus", str(workload.cpus), "--memory", f"{workload.memory >> 20}M",
                 "--workers", str(workload.workers), "--no-reboot"]
+        for name in tap.names(workload):
+            argv += ["--net", f"tap={name},bridge={tap.BRIDGE},queues={workload.queues}"]
         for index in range(workload.disks):
             disk = [context.disk_path(index), f"queues={workload.queues}", f"cache={workload.cache}",
                     *self.disk_options]
@@ -41,7 +43,22 @@ class Fastvmm(Setting):
         if context.vcpu_cpus:
             argv += ["--vcpu-cpus", context.vcpu_cpus, "--io-cpus", context.io_cpus]
         stats_path = context.temporary_file("stats.json")
-        return Launch(argv + ["--stats", stats_path], stats_path=stats_path, report_path=report_path)
+        argv += ["--stats", stats_path]
+        if workload.kind == "net":
+            argv = tap.in_namespace(workload, argv, make_taps=False)
+        return Launch(argv, stats_path=stats_path, report_path=report_path)
+
+
+def _net_counters(workers, halves):
+    """Per frame, sent and received ones together; buffers that were never filled do not count."""
+    names = ("frames", "kicks", "interrupts", "kicks_to_user_space", "publishes", "reads", "writes",
+             "starved", "full")
+    own = {name: sum(half.get(name, 0) for half in halves) for name in names}
+    calls = sum(worker.get(name, 0) for worker in workers for name in ("enters", "signals",
+                                                                       "other_syscalls"))
+    if not own["frames"]:
+        return {}, own
+    return {"syscalls_per_io": calls / own["frames"]}, own
 
 
 def own_counters(document):
@@ -49,6 +66,9 @@ def own_counters(document):
     before the first request, so their counters over the whole run, divided by all requests, are exact."""
     workers = document.get("workers", [])
     queues = [queue for disk in document.get("disks", []) for queue in disk.get("queues", [])]
+    halves = [half for nic in document.get("nics", []) for pair in nic["pairs"] for half in pair.values()]
+    if halves:
+        return _net_counters(workers, halves)
 
     def total(items, *names):
         return sum(item.get(name, 0) for item in items for name in names)

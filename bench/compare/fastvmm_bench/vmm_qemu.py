@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 
-from . import linux_guest
+from . import linux_guest, tap
 from .errors import BenchError
 from .vmm import Launch, Setting
 
@@ -21,22 +21,27 @@ class Qemu(Setting):
     thread_roles = (("vcpu", r"CPU \d+/"), ("kernel", r"iou-|kvm-|vhost-"), ("worker", r"IO io\d|worker"))
 
     def __init__(self, program, version, software_kvm, machine="q35", aio="io_uring", iothread=True,
-                 poll_ns=None):
-        self.program, self.version = program, version
+                 poll_ns=None, vhost=False):
+        self.program, self.version, self.vhost = program, version, vhost
         self.machine, self.aio, self.iothread, self.poll_ns = machine, aio, iothread, poll_ns
         self.software_kvm = software_kvm
         number = ".".join(str(part) for part in version[:2])
         name = [f"qemu-{number}", machine, aio, "iothread" if iothread else "mainloop"]
         if poll_ns is not None:
             name.append(f"poll{poll_ns}")
+        if vhost:
+            name.append("vhost")
         super().__init__("-".join(name), f"QEMU {'.'.join(map(str, version))} {machine}", {
             "program": f"QEMU {'.'.join(map(str, version))}", "machine": machine, "aio": aio,
             "iothread": "yes" if iothread else "no",
-            "poll-max-ns": DEFAULT_POLL_NS if poll_ns is None else poll_ns})
+            "poll-max-ns": DEFAULT_POLL_NS if poll_ns is None else poll_ns,
+            "vhost-net": "yes" if vhost else "no"})
 
     def refuses(self, workload):
         if workload.kind == "net":
-            return "network workloads need a tap"
+            return self._refuses_net()
+        if self.vhost:
+            return "vhost-net is for network workloads"
         if self.aio == "native" and workload.cache != "none":
             return "aio=native is for O_DIRECT"
         if workload.workers > 1 and not self.iothread:
@@ -46,6 +51,11 @@ class Qemu(Setting):
         if self.machine == "microvm" and workload.kind != "linux":
             return "microvm has no configuration ports for PCI, which the bare guest wants"
         return ""
+
+    def _refuses_net(self):
+        if (self.machine, self.aio, self.iothread, self.poll_ns) != ("q35", "io_uring", True, None):
+            return "differs from others in the disk only"
+        return tap.refuses()
 
     def _machine_arguments(self, workload):
         cpu = "host,-arch-capabilities" if self.software_kvm else "host"
@@ -66,7 +76,9 @@ class Qemu(Setting):
         return arguments + ["-serial", f"file:{report_path}"]
 
     def _iothreads(self, workload):
-        return [f"io{i}" for i in range(workload.workers)] if self.iothread else []
+        if not self.iothread or workload.kind == "net":  # virtio-net runs in the main loop
+            return []
+        return [f"io{i}" for i in range(workload.workers)]
 
     def _disk_arguments(self, workload, context, index):
         drive = {"driver": "raw", "node-name": f"drive{index}", "discard": "unmap",
@@ -87,6 +99,16 @@ class Qemu(Setting):
             device["iothread"] = threads[0]
         return ["-blockdev", json.dumps(drive), "-device", json.dumps(device)]
 
+    def _nic_arguments(self, workload, index):
+        netdev = f"tap,id=net{index},ifname={tap.names(workload)[index]},script=no,downscript=no," \
+                 f"queues={workload.queues},vhost={'on' if self.vhost else 'off'}"
+        device = {"driver": "virtio-net-pci", "netdev": f"net{index}", "disable-legacy": "on",
+                  "mac": f"52:54:00:12:34:{index + 0x10:02x}", "rx_queue_size": 256,
+                  "tx_queue_size": 256}
+        if workload.queues > 1:
+            device.update({"mq": True, "vectors": 2 * workload.queues + 2})
+        return ["-netdev", netdev, "-device", json.dumps(device)]
+
     def launch(self, workload, context):
         report_path = context.temporary_file("report") if workload.kind == "linux" else ""
         argv = [self.program, *self._machine_arguments(workload),
@@ -96,6 +118,10 @@ class Qemu(Setting):
                      + ("" if self.poll_ns is None else f",poll-max-ns={self.poll_ns}")]
         for index in range(workload.disks):
             argv += self._disk_arguments(workload, context, index)
+        for index in range(workload.nics):
+            argv += self._nic_arguments(workload, index)
+        if workload.kind == "net":
+            argv = tap.in_namespace(workload, argv, make_taps=True)
         return Launch(argv, report_path=report_path)
 
 
@@ -126,3 +152,8 @@ def settings(program, software_kvm, breadth):
         chosen += [make(aio="threads"), make(aio="native", poll_ns=0), make(iothread=False),
                    make(poll_ns=8000), make(poll_ns=1000000), make(machine="microvm")]
     return chosen
+
+
+def vhost_settings(program, software_kvm):
+    """QEMU with the kernel's own virtio-net device behind it; a peer of its own."""
+    return [Qemu(program, version_of(program), software_kvm, vhost=True)]

@@ -17,6 +17,7 @@ class Workload:
     queues: int = 1            # of each disk
     workers: int = 1           # I/O threads of the VMM
     disks: int = 1
+    nics: int = 0
     memory: int = 128 << 20
     cache: str = "writeback"   # "writeback": page cache, hot; "none": O_DIRECT
     host_limit: bool = True    # is there a plain loop on the host to compare with?
@@ -60,6 +61,8 @@ class Workload:
             words.append(f"queues={self.queues}")
             if self.disks > 1:
                 words.append("disk=all")
+        if self.kind == "net":
+            words.append(f"pairs={self.queues}")
         words += [f"{name}={value}" for name, value in self.words.items()]
         return " ".join(words)
 
