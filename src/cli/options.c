@@ -499,6 +499,7 @@ void options_print_help(void)
 	     "  host-ip=CIDR             address of the host on the bridge or tap; may be "
 	     "repeated\n"
 	     "  offload=on|off|LIST      LIST of csum, tso4, tso6, ecn, uso joined by ':'\n"
+	     "  rss=on|off               offer receive-side scaling and hashes (default off)\n"
 	     "  fd=N:N...                tap queues opened by somebody else, instead of tap=\n"
 	     "\n"
 	     "Exit status: 0 the guest powered off, 1 a file, device or right is missing, 2 bad\n"

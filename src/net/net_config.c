@@ -18,7 +18,7 @@
 
 #define LIST_ITEM_MAX 16
 
-static const char *const keys_text = "tap, bridge, mac, mtu, queues, host-ip, offload and fd";
+static const char *const keys_text = "tap, bridge, mac, mtu, queues, host-ip, offload, rss and fd";
 
 /* What the kernel takes as an interface's name; '%' would be a pattern to it. */
 static bool name_valid(const char *name)
@@ -232,6 +232,13 @@ static int parse_offload(const char *value, struct net_config *config, struct er
 	return check_offloads(config->offloads, error);
 }
 
+static int parse_rss(const char *value, struct net_config *config, struct error *error)
+{
+	if (parse_bool(value, &config->rss))
+		return error_set(error, -EINVAL, "--net: rss=%s: use on or off", value);
+	return 0;
+}
+
 static int append_fd(int fd, struct net_config *config, struct error *error)
 {
 	for (unsigned i = 0; i < config->fd_count; i++) {
@@ -276,6 +283,7 @@ static const struct key {
 	{"queues", parse_queues, false},
 	{"host-ip", parse_host_ip, true},
 	{"offload", parse_offload, false},
+	{"rss", parse_rss, false},
 	{"fd", parse_fd, false},
 };
 

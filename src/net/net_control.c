@@ -132,7 +132,7 @@ static bool set_address(const struct net_control_limits *limits, uint8_t command
 	return false;
 }
 
-/* ---- the other classes ---- */
+/* ---- class VIRTIO_NET_CTRL_VLAN ---- */
 
 static bool set_vlan(const struct net_control_limits *limits, uint8_t command, struct cursor *data,
 	struct net_policy *policy)
@@ -146,18 +146,106 @@ static bool set_vlan(const struct net_control_limits *limits, uint8_t command, s
 	return true;
 }
 
-static bool set_pairs(const struct net_control_limits *limits, uint8_t command, struct cursor *data,
-	struct net_policy *policy)
+/* ---- class VIRTIO_NET_CTRL_MQ ---- */
+
+/* The kernel chooses the queues again. */
+static void leave_rss(struct net_policy *policy)
+{
+	policy->rss.generation += policy->rss.on;
+	policy->rss.on = false;
+}
+
+static bool set_pairs(
+	const struct net_control_limits *limits, struct cursor *data, struct net_policy *policy)
 {
 	uint8_t pairs[2];
 
-	if (!has(limits, VIRTIO_NET_F_MQ) || command != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET ||
-		!take_last(data, pairs, sizeof(pairs)) || !get_le16(pairs) ||
-		get_le16(pairs) > limits->pairs_max)
+	if (!has(limits, VIRTIO_NET_F_MQ) || !take_last(data, pairs, sizeof(pairs)) ||
+		!get_le16(pairs) || get_le16(pairs) > limits->pairs_max)
 		return false;
 	policy->pairs = get_le16(pairs);
+	leave_rss(policy);
 	return true;
 }
+
+/* The end of a command: u8 length of the key, then the key. */
+static bool take_key(struct cursor *data, uint32_t types, struct net_hash *ret_hash)
+{
+	uint8_t length, key[NET_TOEPLITZ_KEY_MAX];
+
+	if (types & ~(uint32_t)NET_HASH_TYPES || !take(data, &length, sizeof(length)) ||
+		length > sizeof(key) || !take_last(data, key, length))
+		return false;
+	ret_hash->types = types;
+	net_toeplitz_init(&ret_hash->toeplitz, key, length);
+	return true;
+}
+
+/* Section 5.1.6.5.7. With RSS negotiated, types and key are those of its own command. */
+static bool set_hash(
+	const struct net_control_limits *limits, struct cursor *data, struct net_policy *policy)
+{
+	uint8_t head[12]; /* le32 types, four reserved le16 */
+
+	return has(limits, VIRTIO_NET_F_HASH_REPORT) && !has(limits, VIRTIO_NET_F_RSS) &&
+	       take(data, head, sizeof(head)) && take_key(data, get_le32(head), &policy->hash);
+}
+
+/* The table of le16 pairs, of which each has to be there. Raises *pairs to what it needs. */
+static bool take_rss_table(const struct net_control_limits *limits, struct cursor *data,
+	struct net_rss *rss, unsigned *pairs)
+{
+	uint8_t bytes[2 * NET_RSS_TABLE_MAX];
+
+	if (!take(data, bytes, 2 * (rss->mask + 1u)))
+		return false;
+	for (unsigned i = 0; i <= rss->mask; i++) {
+		rss->table[i] = get_le16(bytes + 2 * (size_t)i);
+		*pairs = max_of(*pairs, rss->table[i] + 1u);
+	}
+	return *pairs <= limits->pairs_max;
+}
+
+/* Section 5.1.6.5.6. */
+static bool set_rss(
+	const struct net_control_limits *limits, struct cursor *data, struct net_policy *policy)
+{
+	struct net_rss rss = {.on = true, .generation = policy->rss.generation + 1};
+	uint8_t head[8], transmit[2];
+	unsigned pairs;
+
+	if (!has(limits, VIRTIO_NET_F_RSS) || !take(data, head, sizeof(head)))
+		return false;
+	rss.mask = get_le16(head + 4);
+	rss.unclassified = get_le16(head + 6);
+	pairs = rss.unclassified + 1u;
+	if (rss.mask >= NET_RSS_TABLE_MAX || rss.mask & (rss.mask + 1u) ||
+		!take_rss_table(limits, data, &rss, &pairs) ||
+		!take(data, transmit, sizeof(transmit)) || !get_le16(transmit) ||
+		get_le16(transmit) > limits->pairs_max ||
+		!take_key(data, get_le32(head), &policy->hash))
+		return false;
+	policy->rss = rss;
+	policy->pairs = max_of(pairs, (unsigned)get_le16(transmit));
+	return true;
+}
+
+static bool set_steering(const struct net_control_limits *limits, uint8_t command,
+	struct cursor *data, struct net_policy *policy)
+{
+	switch (command) {
+	case VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET:
+		return set_pairs(limits, data, policy);
+	case VIRTIO_NET_CTRL_MQ_RSS_CONFIG:
+		return set_rss(limits, data, policy);
+	case VIRTIO_NET_CTRL_MQ_HASH_CONFIG:
+		return set_hash(limits, data, policy);
+	default:
+		return false;
+	}
+}
+
+/* ---- class VIRTIO_NET_CTRL_GUEST_OFFLOADS ---- */
 
 uint32_t net_offloads_of_features(uint64_t features)
 {
@@ -210,7 +298,7 @@ static bool change(const struct net_control_limits *limits, uint8_t class, uint8
 	case VIRTIO_NET_CTRL_VLAN:
 		return set_vlan(limits, command, data, policy);
 	case VIRTIO_NET_CTRL_MQ:
-		return set_pairs(limits, command, data, policy);
+		return set_steering(limits, command, data, policy);
 	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
 		return set_offloads(limits, command, data, policy);
 	default:

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "net/net_filter.h"
+#include "net/net_hash.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,6 +19,8 @@ struct net_policy {
 	uint32_t offloads;       /* set of enum net_offload that received frames may need */
 	uint64_t guest_offloads; /* the same as the driver's bits, 1 << VIRTIO_NET_F_GUEST_... */
 	struct net_filter filter;
+	struct net_hash hash; /* for reports and for receive-side scaling */
+	struct net_rss rss;
 };
 
 struct net_control_limits {

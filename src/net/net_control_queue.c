@@ -94,6 +94,17 @@ static void publish_policy(struct net_control_queue *control, const struct net_p
 	control->pending = true;
 }
 
+/* The tap's queues are attached as the new policy says: choose among them by its rules. */
+static bool set_steering(struct net_control_queue *control, const struct net_policy *policy)
+{
+	struct net_steering *steering = control->shared->steering;
+
+	io_source_count_syscalls(&control->source, 2);
+	if (!steering)
+		return !policy->rss.on;
+	return !net_steering_set(steering, &policy->rss, &policy->hash);
+}
+
 /* The second step, once everybody follows. */
 static void finish(struct net_control_queue *control)
 {
@@ -103,6 +114,8 @@ static void finish(struct net_control_queue *control)
 
 	if (policy->offloads & ~before->offloads)
 		accepted = set_tap_offloads(control, policy->offloads);
+	if (policy->rss.generation != before->rss.generation)
+		accepted &= set_steering(control, policy);
 	answer(control, accepted);
 }
 

@@ -33,6 +33,8 @@ struct net_device {
 	struct virtio_device virtio;
 	struct net_shared shared;
 	struct tap tap;
+	struct net_steering steering;
+	bool hash_report; /* can be offered */
 	struct topology *topology;
 	struct io_worker **workers;
 	unsigned worker_count;
@@ -79,6 +81,10 @@ static uint64_t features_to_offer(const struct net_device *device, uint32_t want
 		features |= FEATURE(VIRTIO_NET_F_MTU);
 	if (device->pairs > 1)
 		features |= FEATURE(VIRTIO_NET_F_MQ);
+	if (device->shared.steering)
+		features |= FEATURE(VIRTIO_NET_F_RSS);
+	if (device->hash_report)
+		features |= FEATURE(VIRTIO_NET_F_HASH_REPORT);
 	for (size_t i = 0; i < ARRAY_SIZE(offload_features); i++) {
 		if (offloads & offload_features[i].offload)
 			features |= offload_features[i].features;
@@ -101,7 +107,8 @@ static const struct {
 	{FEATURE(VIRTIO_NET_F_CTRL_RX) | FEATURE(VIRTIO_NET_F_CTRL_RX_EXTRA) |
 			FEATURE(VIRTIO_NET_F_CTRL_VLAN) | FEATURE(VIRTIO_NET_F_CTRL_MAC_ADDR) |
 			FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE) | FEATURE(VIRTIO_NET_F_MQ) |
-			FEATURE(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS),
+			FEATURE(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | FEATURE(VIRTIO_NET_F_RSS) |
+			FEATURE(VIRTIO_NET_F_HASH_REPORT),
 		FEATURE(VIRTIO_NET_F_CTRL_VQ)},
 };
 
@@ -129,6 +136,12 @@ static void net_config_read(
 		.duplex = device->duplex,
 	};
 
+	if (device->hash_report || device->shared.steering) {
+		config.rss_max_key_size = NET_TOEPLITZ_KEY_MAX;
+		config.supported_hash_types = NET_HASH_TYPES;
+	}
+	if (device->shared.steering)
+		config.rss_max_indirection_table_length = NET_RSS_TABLE_MAX;
 	net_shared_mac(&device->shared, config.mac);
 	if (offset < sizeof(config))
 		memcpy(data, (const char *)&config + offset,
@@ -147,15 +160,30 @@ static void net_config_write(
 
 /* ---- queues ---- */
 
-/* Section 5.1.2: without MQ there is one pair, and the control queue is the third queue. */
+/*
+ * Section 5.1.2: with neither MQ nor RSS there is one pair, and the control queue is the third
+ * queue.
+ */
 static unsigned control_index(const struct net_device *device)
 {
-	return virtio_device_has(&device->virtio, VIRTIO_NET_F_MQ) ? 2 * device->pairs : 2;
+	bool many = virtio_device_has(&device->virtio, VIRTIO_NET_F_MQ) ||
+	            virtio_device_has(&device->virtio, VIRTIO_NET_F_RSS);
+
+	return many ? 2 * device->pairs : 2;
 }
 
 static struct io_worker *worker_of(const struct net_device *device, unsigned pair)
 {
 	return device->workers[pair % device->worker_count];
+}
+
+/* Chooses the header in front of each frame; no queue is started. */
+static int set_hash_report(struct net_device *device, bool on)
+{
+	if (device->shared.hash_report == on)
+		return 0;
+	device->shared.hash_report = on;
+	return tap_set_header(&device->tap, net_shared_header_bytes(&device->shared));
 }
 
 static int net_activate(struct virtio_device *virtio)
@@ -167,7 +195,9 @@ static int net_activate(struct virtio_device *virtio)
 	device->shared.control_fd = virtio->queues[control_index(device)].kick_fd;
 	net_control_queue_reset(&device->control, virtio->features, device->mac);
 	policy = atomic_load(&device->shared.policy);
-	result = tap_set_offloads(&device->tap, policy->offloads);
+	result = set_hash_report(device, virtio_device_has(virtio, VIRTIO_NET_F_HASH_REPORT));
+	if (!result)
+		result = tap_set_offloads(&device->tap, policy->offloads);
 	return atomic_load(&device->shared.gone) ? 0 : result;
 }
 
@@ -209,6 +239,10 @@ static void net_reset(struct virtio_device *virtio)
 	net_shared_set_mac(&device->shared, device->mac);
 	atomic_fetch_and(&device->shared.status, (uint16_t)~VIRTIO_NET_S_ANNOUNCE);
 	(void)tap_set_offloads(&device->tap, 0); /* nothing is received before the next driver */
+	(void)set_hash_report(device, false);
+	if (device->shared.steering)
+		(void)net_steering_set(
+			device->shared.steering, &(struct net_rss){.on = false}, NULL);
 }
 
 static const struct virtio_device_ops net_ops = {
@@ -267,6 +301,25 @@ static void init_shared(struct net_device *device)
 	net_control_queue_init(&device->control, &device->shared, device->rx);
 }
 
+/* Offers what the tap and our rights allow. */
+static void try_hashing(struct net_device *device, const char *name)
+{
+	int result = -ENOTSUP;
+
+	device->hash_report = !tap_set_header(&device->tap, NET_HEADER_HASH_BYTES) &&
+	                      !tap_set_header(&device->tap, NET_HEADER_BYTES);
+	if (device->pairs == 1)
+		return;
+	/* With queues of somebody else's the kernel's order of them cannot be known. */
+	if (device->tap.multi_queue && topology_tap_queues(device->topology) == device->pairs)
+		result = net_steering_init(&device->steering, &device->tap);
+	if (!result)
+		device->shared.steering = &device->steering;
+	else
+		log_debug("%s: no receive-side scaling on tap %s: %s", name, device->tap.name,
+			strerror(-result));
+}
+
 /* The tap is there; everything else. */
 static int create_device(struct net_device *device, const struct net_config *config,
 	const char *name, const struct guest_memory *memory, struct error *error)
@@ -280,6 +333,8 @@ static int create_device(struct net_device *device, const struct net_config *con
 	else if (make_up_mac(device->mac))
 		return error_set(error, -EIO, "--net: no random numbers for an address; give mac=");
 	init_shared(device);
+	if (config->rss)
+		try_hashing(device, name);
 	result = virtio_device_init(&device->virtio, &net_ops, memory, VIRTIO_ID_NET, name,
 		2 * device->pairs + 1, config->queue_size,
 		features_to_offer(device, config->offloads));
@@ -331,6 +386,7 @@ void net_device_destroy(struct net_device *device)
 	if (!device)
 		return;
 	virtio_device_deinit(&device->virtio);
+	net_steering_deinit(&device->steering);
 	topology_destroy(device->topology);
 	for (unsigned i = 0; i < device->pairs; i++) {
 		free(device->rx[i]);

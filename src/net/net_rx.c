@@ -37,8 +37,8 @@
 /* What a single-queue tap may hold that was sent before the guest was there. */
 #define STALE_FRAMES_MAX 4096u
 
-/* Header and the part of the frame that filters look at. */
-#define LOOK_BYTES (NET_HEADER_BYTES + NET_FILTER_BYTES)
+/* Header and the part of the frame that filters look at, at most. */
+#define LOOK_BYTES_MAX (NET_HEADER_HASH_BYTES + NET_FILTER_BYTES)
 
 static struct net_rx *rx_of(struct io_source *source)
 {
@@ -96,15 +96,17 @@ static void enable(struct net_rx *rx, bool enabled)
 	io_source_count_syscalls(&rx->source, 1);
 	if (enabled && !rx->shared->tap->multi_queue)
 		drop_stale_frames(rx);
-	if (tap_queue_enable(rx->shared->tap, rx->pair, enabled) && enabled)
+	if (net_shared_enable_queue(rx->shared, rx->pair, enabled) && enabled)
 		attach_failed(rx);
 }
 
 static uint64_t longest_frame(const struct net_rx *rx, const struct net_policy *policy)
 {
+	unsigned header = net_shared_header_bytes(rx->shared);
+
 	if (policy->offloads & (NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6 | NET_OFFLOAD_USO))
-		return NET_GSO_FRAME_BYTES;
-	return NET_HEADER_BYTES + NET_L2_BYTES + rx->shared->frame_mtu;
+		return header + NET_GSO_BYTES;
+	return header + NET_L2_BYTES + rx->shared->frame_mtu;
 }
 
 /* Takes a new policy over and tells the control queue, which may be waiting for just that. */
@@ -171,11 +173,12 @@ static bool header_allowed(const struct net_rx *rx, const uint8_t *header)
  */
 static bool frame_wanted(struct net_rx *rx, struct iovec *iov, unsigned count, size_t length)
 {
-	uint8_t copy[LOOK_BYTES] = {0};
+	size_t header = net_shared_header_bytes(rx->shared);
+	size_t looked = min_of(length, header + NET_FILTER_BYTES);
+	uint8_t copy[LOOK_BYTES_MAX] = {0};
 	const uint8_t *look = iov->iov_base;
-	size_t looked = min_of(length, (size_t)LOOK_BYTES);
 
-	if (unlikely(iov->iov_len < LOOK_BYTES)) {
+	if (unlikely(iov->iov_len < looked)) {
 		iov_copy(IOV_READ, iov, count, 0, copy, looked);
 		look = copy;
 	}
@@ -183,12 +186,33 @@ static bool frame_wanted(struct net_rx *rx, struct iovec *iov, unsigned count, s
 		counter_add(&rx->counters.stale, 1);
 		return false;
 	}
-	if (unlikely(!net_filter_accepts(
-		    &rx->policy->filter, look + NET_HEADER_BYTES, looked - NET_HEADER_BYTES))) {
+	if (unlikely(!net_filter_accepts(&rx->policy->filter, look + header, looked - header))) {
 		counter_add(&rx->counters.filtered, 1);
 		return false;
 	}
 	return true;
+}
+
+/*
+ * Fills in the part of the header that VIRTIO_NET_F_HASH_REPORT adds. The frame lies in guest
+ * memory: what is hashed is copied first.
+ */
+static void report_hash(const struct net_rx *rx, const struct iovec *iov, unsigned iovs,
+	size_t length, uint8_t report[NET_HEADER_HASH_BYTES - NET_HEADER_BYTES])
+{
+	uint8_t copy[NET_HASH_LOOK_BYTES];
+	uint16_t what = VIRTIO_NET_HASH_REPORT_NONE;
+	uint32_t value = 0;
+
+	if (rx->policy->hash.types) {
+		size_t part = min_of(length - NET_HEADER_HASH_BYTES, sizeof(copy));
+
+		part = iov_copy(IOV_READ, iov, iovs, NET_HEADER_HASH_BYTES, copy, part);
+		value = net_hash_frame(&rx->policy->hash, copy, part, &what);
+	}
+	put_le32(report, value);
+	put_le16(report + 4, what);
+	put_le16(report + 6, 0);
 }
 
 /* The frame is whole in the first @length bytes of the reserve: hand it over. */
@@ -198,16 +222,20 @@ static void deliver(struct net_rx *rx, size_t length)
 	struct iovec *iov = &reserve->iov[reserve->iov_first];
 	unsigned iovs = reserve->iov_end - reserve->iov_first;
 	unsigned chains = net_reserve_chains(reserve, length);
-	uint8_t flags = 0, num_buffers[2];
+	size_t header = net_shared_header_bytes(rx->shared);
+	uint8_t flags = 0, ours[NET_HEADER_HASH_BYTES - NET_HEADER_NUM_BUFFERS];
 
-	put_le16(num_buffers, (uint16_t)chains);
-	iov_copy(IOV_WRITE, iov, iovs, NET_HEADER_NUM_BUFFERS, num_buffers, sizeof(num_buffers));
+	put_le16(ours, (uint16_t)chains);
+	if (rx->shared->hash_report)
+		report_hash(rx, iov, iovs, length, ours + 2);
+	iov_copy(IOV_WRITE, iov, iovs, NET_HEADER_NUM_BUFFERS, ours,
+		header - NET_HEADER_NUM_BUFFERS);
 	/* Without GUEST_CSUM there is no DATA_VALID either, but the tap says so regardless. */
 	if (!(rx->policy->offloads & NET_OFFLOAD_CSUM))
 		iov_copy(IOV_WRITE, iov, iovs, 0, &flags, sizeof(flags));
 	net_reserve_use(reserve, rx->queue, length);
 	counter_add(&rx->counters.frames, 1);
-	counter_add(&rx->counters.bytes, length - NET_HEADER_BYTES);
+	counter_add(&rx->counters.bytes, length - header);
 	counter_add(&rx->counters.chains, chains);
 }
 
@@ -266,7 +294,7 @@ static size_t read_frame(struct net_rx *rx)
 	window.iov[window.count] = (struct iovec){rx->spill, sizeof(rx->spill)};
 	length = readv(tap_fd(rx), window.iov, (int)window.count + 1);
 	counter_add(&rx->counters.reads, 1);
-	if (unlikely(length < (ssize_t)(NET_HEADER_BYTES + 1)))
+	if (unlikely(length < (ssize_t)net_shared_header_bytes(rx->shared) + 1))
 		read_failed(rx, length < 0 ? errno : EPROTO);
 	else
 		wanted = frame_wanted(rx, window.iov, window.count + 1, (size_t)length);

@@ -25,6 +25,12 @@ bool net_shared_set_link(struct net_shared *shared, bool up)
 	return true;
 }
 
+int net_shared_enable_queue(struct net_shared *shared, unsigned pair, bool enable)
+{
+	return shared->steering ? net_steering_enable_queue(shared->steering, pair, enable)
+	                        : tap_queue_enable(shared->tap, pair, enable);
+}
+
 void net_shared_tap_gone(struct net_shared *shared)
 {
 	if (atomic_exchange(&shared->gone, true))

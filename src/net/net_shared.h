@@ -12,6 +12,7 @@
 #pragma once
 
 #include "net/net_control.h"
+#include "net/net_steering.h"
 #include "net/tap.h"
 #include "virtio/device.h"
 
@@ -22,9 +23,11 @@
 struct net_shared {
 	struct virtio_device *device;
 	struct tap *tap;
-	unsigned pairs;     /* of the device; constant */
-	unsigned frame_mtu; /* what the tap's frames usually stay within; constant */
-	int control_fd;     /* the control queue's kick eventfd; constant for a driver's time */
+	unsigned pairs;                /* of the device; constant */
+	unsigned frame_mtu;            /* what the tap's frames usually stay within; constant */
+	struct net_steering *steering; /* NULL: no receive-side scaling; constant */
+	bool hash_report;              /* was negotiated; constant for a driver's time */
+	int control_fd; /* the control queue's kick eventfd; constant for a driver's time */
 
 	/*
 	 * The policy in force. Sequentially consistent: with net_rx.running it decides who waits
@@ -36,6 +39,15 @@ struct net_shared {
 	_Atomic uint16_t status; /* VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_ANNOUNCE */
 	_Atomic bool gone;       /* the tap does not exist any more */
 };
+
+/* Bytes of the header in front of each frame, in both directions. Any thread. */
+static inline unsigned net_shared_header_bytes(const struct net_shared *shared)
+{
+	return shared->hash_report ? NET_HEADER_HASH_BYTES : NET_HEADER_BYTES;
+}
+
+/* tap_queue_enable(), by way of what steers the tap. The queue's worker. */
+int net_shared_enable_queue(struct net_shared *shared, unsigned pair, bool enable);
 
 /*
  * Sets the link up or down in the configuration space; where that is a change, tells the driver.

@@ -21,9 +21,9 @@
 /* A turn ends after so much, so that the worker's other sources get theirs. */
 #define TURN_BYTES (256u << 10)
 
-/* Header, an Ethernet header, and what a tap takes at most. */
-#define FRAME_BYTES_MIN (NET_HEADER_BYTES + 14u)
-#define FRAME_BYTES_MAX NET_GSO_FRAME_BYTES
+/* Without the header: an Ethernet header, and what a tap takes at most. */
+#define FRAME_BYTES_MIN 14u
+#define FRAME_BYTES_MAX NET_GSO_BYTES
 
 enum outcome {
 	FRAME_DONE,  /* the chain is pushed */
@@ -70,10 +70,11 @@ static enum outcome write_failed(struct net_tx *tx, int error)
 
 static enum outcome send_frame(struct net_tx *tx, const struct virtqueue_chain *chain)
 {
+	unsigned header = net_shared_header_bytes(tx->shared);
 	ssize_t sent;
 
-	if (unlikely(chain->readable_bytes < FRAME_BYTES_MIN ||
-		     chain->readable_bytes > FRAME_BYTES_MAX)) {
+	if (unlikely(chain->readable_bytes < header + FRAME_BYTES_MIN ||
+		     chain->readable_bytes > header + FRAME_BYTES_MAX)) {
 		counter_add(&tx->counters.rejected, 1);
 		return FRAME_DONE;
 	}
@@ -84,7 +85,7 @@ static enum outcome send_frame(struct net_tx *tx, const struct virtqueue_chain *
 	if (unlikely(sent < 0))
 		return write_failed(tx, errno);
 	counter_add(&tx->counters.frames, 1);
-	counter_add(&tx->counters.bytes, chain->readable_bytes - NET_HEADER_BYTES);
+	counter_add(&tx->counters.bytes, chain->readable_bytes - header);
 	return FRAME_DONE;
 }
 

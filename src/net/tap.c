@@ -148,6 +148,18 @@ int tap_set_offloads(struct tap *tap, uint32_t offloads)
 	               : 0;
 }
 
+int tap_set_header(struct tap *tap, unsigned bytes)
+{
+	int header = (int)bytes;
+
+	/* One setting for all of a tap's queues, but of one queue each in tap-like drivers. */
+	for (unsigned i = 0; i < tap->count; i++) {
+		if (ioctl(tap->queues[i].fd, TUNSETVNETHDRSZ, &header))
+			return -errno;
+	}
+	return 0;
+}
+
 /* Checksums come first: the kernel takes the others only together with them. */
 static int probe_offloads(struct tap *tap)
 {
@@ -162,10 +174,24 @@ static int probe_offloads(struct tap *tap)
 	return tap_set_offloads(tap, 0);
 }
 
+/*
+ * A persistent tap keeps the programs of a process that was killed (net_steering.c), which would
+ * send frames to the wrong queue or drop them.
+ */
+static void remove_programs(const struct tap *tap)
+{
+	int none = -1;
+
+	(void)ioctl(tap->queues[0].fd, TUNSETSTEERINGEBPF, &none);
+	(void)ioctl(tap->queues[0].fd, TUNSETFILTEREBPF, &none);
+}
+
 static int finish(struct tap *tap, struct error *error)
 {
 	int result = 0;
 
+	if (tap->multi_queue && !tap->adopted)
+		remove_programs(tap);
 	for (unsigned i = 0; !result && i < tap->count; i++)
 		result = set_up_queue(tap, tap->queues[i].fd, error);
 	if (result)

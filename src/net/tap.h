@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A tap interface through its file descriptors: one queue each, non-blocking, with a virtio header
- * of NET_HEADER_BYTES in front of each frame. Everything that concerns the interface as a link
- * (MTU, addresses, bridge) is topology's.
+ * (NET_HEADER_BYTES, see tap_set_header()) in front of each frame. Everything that concerns the
+ * interface as a link (MTU, addresses, bridge) is topology's.
  *
  * Threads: built and torn down by the main thread. tap_set_offloads() is the control queue's
  * worker's, tap_queue_enable() the worker's of that queue; the kernel serialises them.
@@ -56,6 +56,13 @@ void tap_deinit(struct tap *tap);
  * wants NET_OFFLOAD_CSUM with the others).
  */
 int tap_set_offloads(struct tap *tap, uint32_t offloads);
+
+/*
+ * How many bytes of header, at least NET_HEADER_BYTES, there are in front of each frame from now
+ * on; the kernel leaves those behind the first 12 as they are. 0 or negative errno. No queue is
+ * in use.
+ */
+int tap_set_header(struct tap *tap, unsigned bytes);
 
 /*
  * Attaches the queue to the interface or detaches it; a detached queue loses what it held, and the

@@ -522,6 +522,16 @@ unsigned topology_tap_mtu(const struct topology *topology)
 	return link.mtu;
 }
 
+unsigned topology_tap_queues(const struct topology *topology)
+{
+	struct netlink_link link;
+
+	if (!topology->tap_index ||
+		netlink_find_index(topology->netlink, topology->tap_index, &link))
+		return 0;
+	return link.tap_queues;
+}
+
 void topology_speed(const struct topology *topology, uint32_t *ret_speed, uint8_t *ret_duplex)
 {
 	struct ethtool_cmd command = {.cmd = ETHTOOL_GSET};

@@ -39,6 +39,9 @@ void topology_destroy(struct topology *topology);
  */
 unsigned topology_mtu(const struct topology *topology);
 
+/* How many queues of the tap are open, by whomever; 0 where that cannot be known. */
+unsigned topology_tap_queues(const struct topology *topology);
+
 /* The tap's own MTU, or 0 where that cannot be known. */
 unsigned topology_tap_mtu(const struct topology *topology);
 

@@ -35,8 +35,17 @@
 #define NET_HEADER_BYTES       12u
 #define NET_HEADER_NUM_BUFFERS 10u /* offset of the le16 */
 
+/*
+ * With VIRTIO_NET_F_HASH_REPORT it goes on with a le32, the hash, a le16, what was hashed, and a
+ * le16 of padding. The tap leaves room for them and looks at none.
+ */
+#define NET_HEADER_HASH_BYTES 20u
+
 /* An Ethernet header with one VLAN tag. */
 #define NET_L2_BYTES 18u
 
-/* The longest frame with segmentation offloaded: an IP packet of 65535 bytes. Header included. */
-#define NET_GSO_FRAME_BYTES (NET_HEADER_BYTES + NET_L2_BYTES + 65535u)
+/* The longest frame with segmentation offloaded: an IP packet of 65535 bytes. */
+#define NET_GSO_BYTES (NET_L2_BYTES + 65535u)
+
+/* The same with the longest header. */
+#define NET_GSO_FRAME_BYTES (NET_HEADER_HASH_BYTES + NET_GSO_BYTES)

@@ -95,7 +95,7 @@ def finish(process):
 
 
 def reconfigured(host):
-    """Queue pairs and offloads come and go under two 100 MB transfers, which arrive whole."""
+    """Queue pairs, RSS tables and offloads change under two 100 MB transfers, which arrive whole."""
     with Lab(host) as lab:
         peer = lab.peer(random_file(host))
         outcome = lab.guest(TRANSFERS + r"""
@@ -103,7 +103,10 @@ up 2
 change_pairs() {
 	for n in 1 4 2 3 4; do
 		ethtool -L eth0 combined $n || touch /tmp/refused-pairs-$n
+		ethtool -X eth0 equal $n || touch /tmp/refused-rss-$n
 		sleep 1
+		# With a table of one's own ethtool refuses to give up a pair that is in it.
+		ethtool -X eth0 default || touch /tmp/refused-rss-default
 	done
 }
 change_offloads() {
@@ -124,7 +127,7 @@ wait $changes
 say rounds $(wc -l </tmp/rounds)
 say refused $(ls /tmp/refused-* 2>/dev/null)
 answers $HOST4
-""", "--queues", "4", "--cpus", "2", "--net", NIC, timeout=300)
+""", "--queues", "4", "--cpus", "2", "--net", f"{NIC},rss=on", timeout=300)
         count = matching_sums(outcome, finish(peer))
     expect(count == 2, f"{count} transfers")
     words = outcome.words()

@@ -75,6 +75,7 @@ static void config_write(
 
 static int activate(struct virtio_device *device)
 {
+	world.shared.hash_report = virtio_device_has(device, VIRTIO_NET_F_HASH_REPORT);
 	net_control_queue_reset(world.control, device->features, mac);
 	return 0;
 }
@@ -178,6 +179,7 @@ static void start_driver(struct fuzz_input *input)
 	/* The bits of the device type: 0 to 23 and the offloads from 50 up; then ring features. */
 	uint64_t features = fuzz_take(input, 3) | fuzz_take(input, 1) << 50;
 
+	features |= (features >> 53 & 1) << VIRTIO_NET_F_RSS; /* a bit without meaning of its own */
 	if (fuzz_take(input, 1) & 1)
 		features |= 1ull << 28; /* INDIRECT_DESC */
 	if (fuzz_take(input, 1) & 1)

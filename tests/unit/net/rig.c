@@ -41,6 +41,7 @@ static int activate(struct virtio_device *device)
 {
 	struct rig *rig = rig_of(device);
 
+	rig->shared.hash_report = virtio_device_has(device, VIRTIO_NET_F_HASH_REPORT);
 	net_control_queue_reset(rig->control, device->features, rig_mac);
 	return 0;
 }
@@ -241,26 +242,6 @@ void rig_wait_counter(const struct counter *counter, uint64_t value)
 			(unsigned long long)counter_read(counter), (unsigned long long)value);
 		sched_yield();
 	}
-}
-
-uint8_t rig_command(
-	struct rig *rig, uint8_t class, uint8_t command, const void *data, uint32_t length)
-{
-	uint64_t gpa = mock_guest_alloc(&rig->guest, length + 3, 1);
-	uint8_t *bytes = mock_guest_pointer(&rig->guest, gpa, length + 3);
-	const struct mock_segment segments[] = {
-		{gpa, length + 2, false}, {gpa + length + 2, 1, true}};
-	uint32_t written;
-
-	bytes[0] = class;
-	bytes[1] = command;
-	memcpy(bytes + 2, data, length);
-	bytes[length + 2] = 0xaa;
-	cr_assert_eq(mock_driver_request(
-			     &rig->driver, RIG_CONTROL, segments, 2, RIG_TIMEOUT_MS, &written),
-		0, "no answer");
-	cr_assert_eq(written, 1);
-	return bytes[length + 2];
 }
 
 void rig_make_frame(uint8_t *frame, size_t length, const uint8_t to[NET_MAC_LENGTH], unsigned seed)

@@ -80,10 +80,6 @@ size_t rig_host_receive(struct rig *rig, void *frame, size_t size);
 /* Waits until @counter has reached @value; fails the test after RIG_TIMEOUT_MS. */
 void rig_wait_counter(const struct counter *counter, uint64_t value);
 
-/* Runs a command and returns the answer, VIRTIO_NET_OK or VIRTIO_NET_ERR. */
-uint8_t rig_command(
-	struct rig *rig, uint8_t class, uint8_t command, const void *data, uint32_t length);
-
 /*
  * Fills @frame with a header and a frame to @to whose payload depends on @seed; @length with the
  * header.

@@ -175,25 +175,6 @@ size_t tap_rig_host_receive(struct tap_rig *rig, uint8_t *frame, size_t size)
 	return (size_t)length;
 }
 
-uint8_t tap_rig_command(
-	struct tap_rig *rig, uint8_t class, uint8_t command, const void *data, uint32_t length)
-{
-	uint64_t gpa = mock_guest_alloc(&rig->guest, length + 3, 1);
-	uint8_t *bytes = mock_guest_pointer(&rig->guest, gpa, length + 3);
-	const struct mock_segment segments[] = {
-		{gpa, length + 2, false}, {gpa + length + 2, 1, true}};
-	uint32_t written;
-
-	bytes[0] = class;
-	bytes[1] = command;
-	memcpy(bytes + 2, data, length);
-	bytes[length + 2] = 0xaa;
-	cr_assert_eq(mock_driver_request(&rig->driver, rig->virtio->queue_count - 1, segments, 2,
-			     TAP_RIG_TIMEOUT_MS, &written),
-		0, "no answer");
-	return bytes[length + 2];
-}
-
 void tap_rig_wait_counter(const struct counter *counter, uint64_t value)
 {
 	uint64_t start = clock_ns();

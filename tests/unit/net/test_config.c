@@ -62,6 +62,13 @@ Test(config, all_keys_together)
 	cr_expect_arr_eq(config.host_ips[1].bytes, six, 16);
 }
 
+Test(config, rss_on_and_off)
+{
+	cr_expect_not(parse("tap=t").rss);
+	cr_expect(parse("tap=t,rss=on").rss);
+	cr_expect_not(parse("tap=t,rss=off").rss);
+}
+
 Test(config, offload_on_off_and_lists)
 {
 	cr_expect_eq(parse("tap=t,offload=on").offloads, NET_OFFLOAD_ALL);
@@ -139,6 +146,8 @@ static const struct {
 	 "host-ip=1.1.1.5/8",
 		"at most 4 addresses"},
 	{"tap=t,offload=tso4", "tso4 needs csum"},
+	{"tap=t,rss=some", "use on or off"},
+	{"tap=t,rss=on,rss=off", "twice"},
 	{"tap=t,offload=csum:ecn", "ecn needs tso4 or tso6"},
 	{"tap=t,offload=uso", "uso needs csum"},
 	{"tap=t,offload=csum:lro", "\"lro\" is unknown; use on, off or a list"},

@@ -200,7 +200,7 @@ Test(control, queue_pairs)
 	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\0\1", 2));
 	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2", 1));
 	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2\0\0", 3));
-	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, 1, "\2\0", 2), "RSS is not offered");
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, 1, "\2\0", 2), "RSS is not negotiated");
 	without(VIRTIO_NET_F_MQ);
 	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2\0", 2));
 	cr_expect_eq(policy.pairs, 4);
@@ -274,4 +274,129 @@ Test(control, unknown_and_cut_commands)
 		cr_expect_not(accepted((uint8_t)unknown, 0, "\1", 1));
 	cr_expect_eq(net_control_execute(&limits, &one, 1, 1, &policy), NET_CONTROL_REFUSED);
 	cr_expect_eq(net_control_execute(&limits, NULL, 0, 0, &policy), NET_CONTROL_REFUSED);
+}
+
+/* ---- hashes ---- */
+
+static uint8_t command_bytes[600];
+
+/* RSS_CONFIG with @entries of a table that goes round over @pairs; returns its length. */
+static size_t make_rss(unsigned entries, unsigned pairs, uint16_t transmit, uint8_t key)
+{
+	uint8_t *at = command_bytes;
+
+	memset(command_bytes, 0x5a, sizeof(command_bytes));
+	put_le32(at, NET_HASH_TYPES);
+	put_le16(at + 4, (uint16_t)(entries - 1));
+	put_le16(at + 6, (uint16_t)(pairs - 1)); /* unclassified */
+	at += 8;
+	for (unsigned i = 0; i < entries; i++, at += 2)
+		put_le16(at, (uint16_t)(i % pairs));
+	put_le16(at, transmit);
+	at[2] = key;
+	return (size_t)(at + 3 - command_bytes) + key;
+}
+
+static bool rss(size_t length)
+{
+	return accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, command_bytes, length);
+}
+
+static void with(unsigned feature)
+{
+	limits.features |= FEATURE(feature);
+}
+
+Test(control, receive_side_scaling)
+{
+	with(VIRTIO_NET_F_RSS);
+	for (unsigned entries = 1; entries <= NET_RSS_TABLE_MAX; entries *= 2) {
+		cr_assert(rss(make_rss(entries, min_of(entries, 3u), 1, 40)));
+		cr_expect(policy.rss.on);
+		cr_expect_eq(policy.rss.mask, entries - 1);
+		cr_expect_eq(policy.rss.unclassified, min_of(entries, 3u) - 1);
+		cr_expect_eq(policy.rss.table[entries - 1], (entries - 1) % min_of(entries, 3u));
+		cr_expect_eq(policy.hash.types, NET_HASH_TYPES);
+		cr_expect_eq(policy.pairs, min_of(entries, 3u), "what the table needs");
+	}
+	cr_assert(rss(make_rss(4, 2, 4, 0)));
+	cr_expect_eq(policy.pairs, 4, "what is transmitted on");
+	cr_expect_eq(policy.rss.generation, 9);
+}
+
+Test(control, queue_pairs_end_receive_side_scaling)
+{
+	with(VIRTIO_NET_F_RSS);
+	cr_assert(rss(make_rss(8, 4, 4, 40)));
+	cr_assert(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2\0", 2));
+	cr_expect_not(policy.rss.on);
+	cr_expect_eq(policy.pairs, 2);
+	cr_expect_eq(policy.rss.generation, 2);
+	cr_assert(accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2\0", 2));
+	cr_expect_eq(policy.rss.generation, 2, "nothing has changed");
+}
+
+Test(control, receive_side_scaling_in_bad_form)
+{
+	size_t length = make_rss(8, 4, 4, 40);
+
+	cr_expect_not(rss(length), "not negotiated");
+	with(VIRTIO_NET_F_HASH_REPORT);
+	cr_expect_not(rss(length), "not negotiated");
+	with(VIRTIO_NET_F_RSS);
+	for (size_t cut = 0; cut < length; cut++)
+		cr_expect_not(rss(cut));
+	cr_expect_not(rss(length + 1));
+	cr_expect_not(rss(make_rss(8, 4, 4, 41)), "too long a key");
+	cr_expect_not(rss(make_rss(8, 4, 0, 40)), "no transmit queue");
+	cr_expect_not(rss(make_rss(8, 4, 5, 40)), "a transmit queue that is not there");
+	cr_expect_not(rss(make_rss(8, 5, 4, 40)), "a receive queue that is not there");
+	cr_expect_not(rss(make_rss(7, 4, 4, 40)), "no power of two");
+	cr_expect_not(rss(make_rss(256, 4, 4, 40)), "too long a table");
+	for (unsigned entry = 0; entry < 9;
+		entry++) { /* the first one is for what is unclassified */
+		length = make_rss(8, 4, 4, 40);
+		put_le16(command_bytes + 6 + 2 * (size_t)entry, 4);
+		cr_expect_not(rss(length));
+		put_le16(command_bytes + 6 + 2 * (size_t)entry, 0xffff);
+		cr_expect_not(rss(length));
+	}
+	length = make_rss(8, 4, 4, 40);
+	put_le16(command_bytes + 4, 0xffff);
+	cr_expect_not(rss(length));
+	length = make_rss(8, 4, 4, 40);
+	put_le32(command_bytes, VIRTIO_NET_RSS_HASH_TYPE_IP_EX);
+	cr_expect_not(rss(length), "not supported");
+	put_le32(command_bytes, 1u << 31);
+	cr_expect_not(rss(length), "unknown");
+	put_le32(command_bytes, 0);
+	cr_expect(rss(length), "nothing is hashed");
+	cr_expect_not(accepted(VIRTIO_NET_CTRL_MQ, 3, command_bytes, length));
+}
+
+static bool set_hash(uint32_t types, uint8_t key, size_t length)
+{
+	memset(command_bytes, 0x5a, sizeof(command_bytes));
+	put_le32(command_bytes, types);
+	command_bytes[12] = key;
+	return accepted(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_HASH_CONFIG, command_bytes, length);
+}
+
+Test(control, hash_reports)
+{
+	cr_expect_not(set_hash(NET_HASH_TYPES, 40, 53), "not negotiated");
+	with(VIRTIO_NET_F_HASH_REPORT);
+	cr_expect_eq(policy.hash.types, 0, "nothing until the driver says so");
+	cr_expect(set_hash(VIRTIO_NET_RSS_HASH_TYPE_IPv4, 40, 53));
+	cr_expect_eq(policy.hash.types, VIRTIO_NET_RSS_HASH_TYPE_IPv4);
+	cr_expect_not(policy.rss.on);
+	cr_expect_eq(policy.pairs, 1);
+	cr_expect_not(set_hash(NET_HASH_TYPES, 40, 52));
+	cr_expect_not(set_hash(NET_HASH_TYPES, 40, 54));
+	cr_expect_not(set_hash(NET_HASH_TYPES, 41, 54));
+	cr_expect_not(set_hash(NET_HASH_TYPES | VIRTIO_NET_RSS_HASH_TYPE_TCP_EX, 40, 53));
+	cr_expect(set_hash(0, 0, 13));
+	cr_expect_eq(policy.hash.types, 0);
+	with(VIRTIO_NET_F_RSS);
+	cr_expect_not(set_hash(NET_HASH_TYPES, 40, 53), "types and key come with RSS_CONFIG");
 }

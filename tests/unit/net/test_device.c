@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The whole device on a tap in a network namespace of its own. Skipped without root. */
+#include "command.h"
 #include "tap_rig.h"
 
 #include "util/bytes.h"
@@ -256,7 +257,7 @@ static uint8_t set_offloads(uint64_t offloads)
 	uint8_t data[8];
 
 	put_le64(data, offloads);
-	return tap_rig_command(&rig, VIRTIO_NET_CTRL_GUEST_OFFLOADS,
+	return control_command(&rig.driver, VIRTIO_NET_CTRL_GUEST_OFFLOADS,
 		VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, data, sizeof(data));
 }
 
@@ -301,8 +302,8 @@ Test(device, offload_changes_reach_the_tap)
 
 static uint8_t set_pairs(uint16_t pairs)
 {
-	return tap_rig_command(
-		&rig, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &pairs, sizeof(pairs));
+	return control_command(&rig.driver, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET,
+		&pairs, sizeof(pairs));
 }
 
 /* A flow that the guest sends on a queue pair comes back on it; UDP, so that there is a flow. */
@@ -465,8 +466,8 @@ Test(device, link_goes_down_and_comes_back)
 	link_event();
 	cr_expect(config_interrupt());
 	cr_expect_eq(config_space().status, VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
-	cr_expect_eq(tap_rig_command(
-			     &rig, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, "", 0),
+	cr_expect_eq(control_command(&rig.driver, VIRTIO_NET_CTRL_ANNOUNCE,
+			     VIRTIO_NET_CTRL_ANNOUNCE_ACK, "", 0),
 		VIRTIO_NET_OK);
 	cr_expect_eq(config_space().status, VIRTIO_NET_S_LINK_UP);
 	recv(rig.packet, got, sizeof(got),
@@ -487,7 +488,8 @@ Test(device, a_tap_that_is_deleted_takes_the_link_down_only)
 	make_frame(sent + NET_HEADER_BYTES, 100, 1);
 	tap_rig_transmit(&rig, 0, sent, NET_HEADER_BYTES + 100);
 	cr_expect_eq(counter_read(&net_device_tx_counters(rig.device, 0)->link_down), 1);
-	cr_expect_eq(tap_rig_command(&rig, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
+	cr_expect_eq(control_command(
+			     &rig.driver, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
 		VIRTIO_NET_OK, "the control queue lives");
 	/* Even a reboot of the guest works, without a link. */
 	tap_rig_restart(&rig, BASIC | FEATURE(VIRTIO_NET_F_MQ));
@@ -499,11 +501,12 @@ Test(device, reset_restores_the_address_and_the_modes)
 {
 	start("", BASIC);
 	tap_rig_post(&rig, 0, 10, 1536);
-	cr_assert_eq(tap_rig_command(&rig, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET,
+	cr_assert_eq(control_command(&rig.driver, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET,
 			     "\2\7\7\7\7\7", 6),
 		VIRTIO_NET_OK);
 	cr_expect_arr_eq(config_space().mac, "\2\7\7\7\7\7", 6);
-	cr_assert_eq(tap_rig_command(&rig, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1),
+	cr_assert_eq(control_command(
+			     &rig.driver, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1),
 		VIRTIO_NET_OK);
 	tap_rig_restart(&rig, BASIC);
 	cr_expect_arr_eq(config_space().mac, "\2\0\0\0\0\1", 6);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The receive path on a socket pair: buffers, headers, shortage, filters. */
+#include "command.h"
 #include "rig.h"
 
 #include "util/fd.h"
@@ -233,7 +234,8 @@ Test(rx, filtered_frames_take_no_buffers)
 	static const uint8_t other[] = {0x02, 0, 0, 0, 0, 2};
 
 	rig_post(&rig, 2, 70000);
-	cr_assert_eq(rig_command(&rig, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1),
+	cr_assert_eq(control_command(
+			     &rig.driver, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1),
 		VIRTIO_NET_OK);
 	for (unsigned i = 0; i < 10; i++) {
 		rig_make_frame(sent, 500, other, i);
@@ -242,7 +244,8 @@ Test(rx, filtered_frames_take_no_buffers)
 	host_send(500, 42);
 	expect_frame(500, 1);
 	cr_expect_eq(counter_read(&counters()->filtered), 10);
-	cr_assert_eq(rig_command(&rig, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
+	cr_assert_eq(control_command(
+			     &rig.driver, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
 		VIRTIO_NET_OK);
 	rig_make_frame(sent, 500, other, 5);
 	rig_host_send(&rig, sent, 500);
@@ -257,11 +260,13 @@ Test(rx, a_command_is_in_effect_when_it_is_answered)
 
 	rig_post(&rig, 200, 600);
 	for (unsigned i = 0; i < 50; i++) {
-		rig_command(&rig, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1);
+		control_command(
+			&rig.driver, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1);
 		rig_make_frame(sent, 500, other, i);
 		rig_host_send(&rig, sent, 500);
 		rig_wait_counter(&counters()->filtered, ++filtered);
-		rig_command(&rig, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1);
+		control_command(
+			&rig.driver, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1);
 		rig_host_send(&rig, sent, 500);
 		expect_frame(500, 1);
 	}
@@ -273,8 +278,9 @@ Test(rx, new_address_by_command)
 	uint8_t shown[NET_MAC_LENGTH];
 
 	rig_post(&rig, 10, 1536);
-	rig_command(&rig, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1);
-	cr_assert_eq(rig_command(&rig, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, mac, 6),
+	control_command(&rig.driver, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\0", 1);
+	cr_assert_eq(control_command(&rig.driver, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET,
+			     mac, 6),
 		VIRTIO_NET_OK);
 	net_shared_mac(&rig.shared, shown);
 	cr_expect_arr_eq(shown, mac, 6);

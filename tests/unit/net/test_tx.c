@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The transmit path on a socket pair: contents, order, push-back, malformed frames. */
+#include "command.h"
 #include "rig.h"
 
 #include <criterion/criterion.h>
@@ -173,21 +174,21 @@ Test(ctrl, room_for_the_answer_is_required, .init = setup, .fini = teardown, .ti
 	while (!failed())
 		sched_yield();
 	rig_restart(&rig, RIG_FEATURES);
-	cr_expect_eq(rig_command(&rig, VIRTIO_NET_CTRL_RX, 0, "\1", 1), VIRTIO_NET_OK);
+	cr_expect_eq(control_command(&rig.driver, VIRTIO_NET_CTRL_RX, 0, "\1", 1), VIRTIO_NET_OK);
 }
 
 Test(ctrl, refused_commands_are_answered, .init = setup, .fini = teardown, .timeout = 60)
 {
-	cr_expect_eq(rig_command(&rig, 77, 0, "\1", 1), VIRTIO_NET_ERR);
-	cr_expect_eq(rig_command(&rig, VIRTIO_NET_CTRL_RX, 0, "", 0), VIRTIO_NET_ERR);
-	cr_expect_eq(rig_command(&rig, VIRTIO_NET_CTRL_RX, 0, "\1", 1), VIRTIO_NET_OK);
+	cr_expect_eq(control_command(&rig.driver, 77, 0, "\1", 1), VIRTIO_NET_ERR);
+	cr_expect_eq(control_command(&rig.driver, VIRTIO_NET_CTRL_RX, 0, "", 0), VIRTIO_NET_ERR);
+	cr_expect_eq(control_command(&rig.driver, VIRTIO_NET_CTRL_RX, 0, "\1", 1), VIRTIO_NET_OK);
 }
 
 Test(ctrl, announcement_is_taken_back, .init = setup, .fini = teardown, .timeout = 60)
 {
 	atomic_fetch_or(&rig.shared.status, VIRTIO_NET_S_ANNOUNCE);
-	cr_expect_eq(
-		rig_command(&rig, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, "", 0),
+	cr_expect_eq(control_command(&rig.driver, VIRTIO_NET_CTRL_ANNOUNCE,
+			     VIRTIO_NET_CTRL_ANNOUNCE_ACK, "", 0),
 		VIRTIO_NET_OK);
 	cr_expect_eq(atomic_load(&rig.shared.status), VIRTIO_NET_S_LINK_UP);
 }
