@@ -1,0 +1,161 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""iperf3 between a Linux guest and its host: fastvmm beside QEMU with vhost off and on, interleaved.
+
+Usage: iperf.py [--rounds N] [--seconds N] [--queues N] [--cpus N] [--kernel DIR] [--fastvmm PATH]
+
+The guest (tools/mkguest) runs bench/jobs/iperf.sh: TCP both ways with one stream and with four, UDP flat
+out both ways with 64 and 1400 bytes, TCP round trips. Everything happens in a network namespace of its
+own (root), with a bridge; every VMM gets a multi-queue tap on it. The order changes every round.
+Prints the median of each, and the median of fastvmm's ratios to the others, round by round. Where this
+machine cannot run Linux guests: tools/nested-host bench/iperf.py.
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+BRIDGE, TAP, ADDRESS, RR_PORT = "br0", "tap0", "192.0.2.1/24", "8765"
+NAMES = ["tcp-out", "tcp-in", "tcp-out-4", "tcp-in-4", "udp-64-out", "udp-64-in", "udp-1400-out",
+         "udp-1400-in", "tcp-rr", "interrupts"]
+SECONDS_TO_BOOT = 300
+
+
+def in_namespace():
+    """Starts this program again in a network namespace of its own."""
+    if os.environ.get("IPERF_NAMESPACE"):
+        return
+    if os.geteuid() != 0:
+        sys.exit("iperf.py: a network namespace of its own needs root")
+    os.environ["IPERF_NAMESPACE"] = "1"
+    os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+
+def make_network():
+    ip("link", "set", "lo", "up")
+    ip("link", "add", BRIDGE, "type", "bridge")
+    ip("addr", "add", ADDRESS, "dev", BRIDGE)
+    ip("link", "set", BRIDGE, "up")
+
+
+def commands(options, initrd, report):
+    cmdline = f"console=ttyS0 quiet panic=-1 iperf.seconds={options.seconds}"
+    kernel = options.kernel / "vmlinuz"
+    fastvmm = [options.fastvmm, "--quiet", "--kernel", kernel, "--initrd", initrd, "--cmdline", cmdline,
+               "--memory", "512M", "--cpus", options.cpus, "--queues", options.queues, "--no-reboot",
+               "--net", f"tap={TAP},bridge={BRIDGE}", "--report", report]
+
+    def qemu(vhost):
+        return ["qemu-system-x86_64", "-M", "q35", "-accel", "kvm", "-cpu", "host", "-m", "512",
+                "-smp", options.cpus, "-nodefaults", "-no-user-config", "-display", "none",
+                "-no-reboot", "-kernel", kernel, "-initrd", initrd, "-append", cmdline,
+                "-serial", "null", "-serial", f"file:{report}",
+                "-netdev", f"tap,id=net,ifname={TAP},script=no,downscript=no,queues={options.queues},"
+                f"vhost={vhost}",
+                "-device", "virtio-net-pci,netdev=net,disable-legacy=on"
+                + (f",mq=on,vectors={2 * options.queues + 2}" if options.queues > 1 else "")]
+
+    found = {"fastvmm": fastvmm, "QEMU": qemu("off")}
+    if not os.path.exists("/dev/vhost-net"):
+        subprocess.run(["modprobe", "vhost_net"], check=False, stderr=subprocess.DEVNULL)
+    if os.path.exists("/dev/vhost-net"):
+        found["QEMU vhost"] = qemu("on")
+    return found
+
+
+def start_peers():
+    """iperf3's server, and fio's for round trips, which ends with its client."""
+    return [subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+            for words in (["iperf3", "-s"],
+                          ["fio", "--name=rr", "--ioengine=net", "--protocol=tcp", "--listen",
+                           f"--port={RR_PORT}", "--rw=read", "--pingpong=1", "--bs=1", "--size=1g"])]
+
+
+def run(command, report, with_tap, queues, timeout):
+    """{name: value} of one guest; None where it did not come through."""
+    report.unlink(missing_ok=True)
+    if with_tap:
+        ip("tuntap", "add", TAP, "mode", "tap", *(["multi_queue"] if queues > 1 else []))
+        ip("link", "set", TAP, "master", BRIDGE, "up")
+    peers = start_peers()
+    try:
+        subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout,
+                       check=False)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        for peer in peers:
+            peer.kill()
+            peer.wait()
+        if with_tap:
+            ip("link", "del", TAP)
+    lines = report.read_text(errors="replace").splitlines() if report.exists() else []
+    if "FASTVMM-EXIT 0" not in lines:
+        return None
+    words = [line.split() for line in lines]
+    return {line[0]: float(line[1]) for line in words if len(line) == 2 and line[0] in NAMES}
+
+
+def show(samples, rounds):
+    others = [name for name in samples if name != "fastvmm"]
+    print(f"{os.uname().release}, {rounds} rounds; TCP in kbit/s, UDP in datagrams/s, round trips/s")
+    print(f"{'':14}" + "".join(f"{name:>14}" for name in samples)
+          + "".join(f"{'to ' + name:>16}" for name in others))
+    for name in NAMES:
+        values = {vmm: [run[name] for run in runs if run and name in run] for vmm, runs in samples.items()}
+        line = "".join(f"{statistics.median(found):14.0f}" if found else f"{'-':>14}"
+                       for found in values.values())
+        for other in others:
+            ratios = [a[name] / b[name] for a, b in zip(samples["fastvmm"], samples[other])
+                      if a and b and a.get(name) and b.get(name)]
+            line += f"{statistics.median(ratios):15.2f}x" if ratios else f"{'-':>16}"
+        print(f"{name:14}{line}")
+    for vmm, runs in samples.items():
+        if None in runs:
+            print(f"{vmm}: {runs.count(None)} of {len(runs)} runs did not come through")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--queues", type=int, default=2)
+    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--kernel", type=pathlib.Path, default=TOP / "build/guest/default")
+    parser.add_argument("--fastvmm", type=pathlib.Path, default=TOP / "build/fastvmm")
+    options = parser.parse_args()
+    for program in ("iperf3", "fio", "unshare", "ip"):
+        if not shutil.which(program):
+            sys.exit(f"iperf.py: {program} is missing; tools/setup installs it")
+    in_namespace()
+    make_network()
+    with tempfile.TemporaryDirectory() as directory:
+        report, initrd = pathlib.Path(directory, "report"), pathlib.Path(directory, "initrd")
+        subprocess.run([TOP / "tools/mkguest", "--quiet", "--job", TOP / "bench/jobs/iperf.sh",
+                        "--base", options.kernel / "initrd", "--output", initrd], check=True)
+        vmms = commands(options, initrd, report)
+        samples = {name: [] for name in vmms}
+        begin = time.monotonic()
+        for number in range(options.rounds):
+            for name in list(vmms) if number % 2 == 0 else list(reversed(vmms)):
+                samples[name].append(run(vmms[name], report, name != "fastvmm", options.queues,
+                                         SECONDS_TO_BOOT + 12 * options.seconds))
+                print(f"round {number + 1} of {options.rounds}: {name} "
+                      f"({time.monotonic() - begin:.0f} s)", file=sys.stderr, flush=True)
+    show(samples, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
