@@ -23,7 +23,7 @@ class Terminal:
         self.process = subprocess.Popen([str(word) for word in command], stdin=slave, stdout=slave,
                                         stderr=slave, start_new_session=True)
 
-    def wait_for(self, pattern, seconds=120):
+    def wait_for(self, pattern, seconds=240):
         """Reads until @pattern (a regular expression) shows up; what came before is dropped."""
         deadline = time.monotonic() + seconds
         while True:

@@ -46,7 +46,7 @@ fio --name=verify --filename=/dev/vda --rw=randrw --bssplit=512/20:4k/40:64k/20:
 	--ioengine=io_uring --direct=1 --verify=crc32c --do_verify=1 --verify_fatal=1 \
 	--randrepeat=0 --output-format=terse >/tmp/out || { cat /tmp/out; exit 1; }
 echo fio done >"$FASTVMM_RESULT"
-""", "--queues", "4", "--disk", argument, timeout=240)
+""", "--queues", "4", "--disk", argument, timeout=400)
     expect(outcome.result == "fio done", "fio did not finish")
     expect(total(outcome.stats, "errors") == 0, "requests failed")
     expect(total(outcome.stats, "write_bytes") >= 4 * 6 << 20, "fio wrote less than it should")
@@ -153,7 +153,7 @@ dd if=/dev/vda of=/dev/null bs=512 skip=65535 count=1 iflag=direct
         host.wait_for_report("ready", process)
         os.truncate(disk, 32 << 20)
         process.send_signal(signal.SIGUSR1)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=240)
     outcome = host.outcome(process.returncode, output)
     expect(outcome.words().get("size") == "65536", f"the guest sees {outcome.result}:\n{output[-2000:]}")
     expect(outcome.job_status == 0, "the new end cannot be read")

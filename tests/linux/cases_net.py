@@ -47,7 +47,7 @@ iperf udp-in-1 -u -b 10M -R
 iperf udp-out-4 -u -b 2M -P 4
 iperf udp-in-4 -u -b 2M -P 4 -R
 say link $(cat /sys/class/net/eth0/carrier)
-""", *QUEUES, "--net", NIC, timeout=240)
+""", *QUEUES, "--net", NIC, timeout=400)
     words = outcome.words()
     expect(words["pairs"] == "4 4", f"queue pairs, most and used: {words['pairs']}")
     for name in [name for name in words if "-" in name]:
@@ -112,8 +112,9 @@ change_pairs() {
 change_offloads() {
 	for feature in tx tso gso sg gro rx-gro-hw rx; do
 		ethtool -K eth0 $feature off >/dev/null || touch /tmp/refused-$feature-off
-		sleep 1
+		sleep 0.5
 		ethtool -K eth0 $feature on >/dev/null || touch /tmp/refused-$feature-on
+		sleep 1
 	done
 }
 touch /tmp/go-on
@@ -127,7 +128,7 @@ wait $changes
 say rounds $(wc -l </tmp/rounds)
 say refused $(ls /tmp/refused-* 2>/dev/null)
 answers $HOST4
-""", "--queues", "4", "--cpus", "2", "--net", f"{NIC},rss=on", timeout=300)
+""", "--queues", "4", "--cpus", "2", "--net", f"{NIC},rss=on", timeout=600)
         count = matching_sums(outcome, finish(peer))
     expect(count == 2, f"{count} transfers")
     words = outcome.words()
@@ -184,7 +185,7 @@ for try in $(seq 60); do
 done
 cat /tmp/log
 """, "--queues", "2", "--net", NIC)
-        output, _ = other.communicate(timeout=60)
+        output, _ = other.communicate(timeout=240)
         expect(outcome.words().get("sent") == "0", "iperf3 from guest to guest failed")
         expect(other.returncode == 0, f"the other guest ended with {other.returncode}:\n{output}")
         expect(server.outcome(0, "").job_status == 0, "the other guest's job failed")
@@ -258,7 +259,7 @@ say lived
         for line, change in steps:
             host.wait_for_report(line, process)
             lab.run("ip", *change)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=240)
     outcome = host.outcome(process.returncode, output)
     expect(outcome.job_status == 0, f"the job ended with {outcome.job_status}:\n{output[-3000:]}")
     expect(process.returncode == 0, f"fastvmm ended with {process.returncode}")
@@ -282,7 +283,7 @@ while [ $(now) -lt $end ]; do transfer || exit 1; done
 wait
 [ ! -e /tmp/udp-failed ] || say udp failed
 for cpu in 0 1; do taskset -c $cpu ping -c 2 $HOST4 >/dev/null || say stuck $cpu; done
-""", "--queues", "4", "--cpus", "2", "--net", NIC, timeout=MIXED_SECONDS + 240)
+""", "--queues", "4", "--cpus", "2", "--net", NIC, timeout=MIXED_SECONDS + 400)
         count = matching_sums(outcome, finish(peer))
     expect(count >= 2, f"{count} transfers")
     expect("udp" not in outcome.words(), "iperf3 -u failed")

@@ -112,7 +112,7 @@ class Host:
         result, job_status = parse_report(report)
         return Outcome(status, output, report, result, job_status, stats)
 
-    def wait_for_report(self, line, process, seconds=120):
+    def wait_for_report(self, line, process, seconds=240):
         """Returns when the guest has sent @line; a guest that does not is ended, and fails the test."""
         path = self.scratch / "report"
         deadline = time.monotonic() + seconds
@@ -124,7 +124,7 @@ class Host:
         raise Failure(f"no \"{line}\" on the report channel")
 
     def boot(self, job, *arguments, kernel="cloud-6.1", cmdline="quiet", minimal=False,
-             add=(), reboot=False, timeout=180, prefix=()):
+             add=(), reboot=False, timeout=300, prefix=()):
         """Runs @job in a guest to its end. The job's failure is the test's.
 
         @prefix: words in front of the command, such as those that enter a network namespace.
