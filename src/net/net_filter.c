@@ -5,10 +5,12 @@
  */
 #include "net/net_filter.h"
 
+#include "util/bytes.h"
+
+#include <net/ethernet.h>
 #include <string.h>
 
 #define ETHERNET_BYTES 14
-#define ETHERTYPE_VLAN 0x8100
 
 void net_filter_init(
 	struct net_filter *filter, const uint8_t mac[NET_MAC_LENGTH], bool filter_vlans)
@@ -39,12 +41,11 @@ static bool accepts_vlan(const struct net_filter *filter, const uint8_t *frame, 
 {
 	unsigned vlan;
 
-	if (!filter->filter_vlans || frame[12] << 8 != (ETHERTYPE_VLAN & 0xff00) ||
-		frame[13] != (ETHERTYPE_VLAN & 0xff))
+	if (!filter->filter_vlans || get_be16(frame + 12) != ETHERTYPE_VLAN)
 		return true;
 	if (length < ETHERNET_BYTES + 2)
 		return false;
-	vlan = (frame[14] << 8 | frame[15]) & (NET_VLANS - 1);
+	vlan = get_be16(frame + 14) & (NET_VLANS - 1);
 	return !vlan || filter->vlans[vlan / 64] >> (vlan % 64) & 1;
 }
 

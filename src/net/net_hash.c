@@ -6,14 +6,14 @@
  */
 #include "net/net_hash.h"
 
+#include "util/bytes.h"
 #include "util/checked.h"
 
 #include <net/ethernet.h>
 #include <netinet/in.h>
 #include <string.h>
 
-#define VLAN_TAGS_MAX  2u
-#define ETHERTYPE_QINQ 0x88a8u
+#define VLAN_TAGS_MAX 2u
 
 /* The IP header and what follows, as far as it may be looked at. */
 struct packet {
@@ -33,11 +33,6 @@ static const struct version version_4 = {VIRTIO_NET_RSS_HASH_TYPE_IPv4,
 static const struct version version_6 = {VIRTIO_NET_RSS_HASH_TYPE_IPv6,
 	VIRTIO_NET_RSS_HASH_TYPE_TCPv6, VIRTIO_NET_RSS_HASH_TYPE_UDPv6, VIRTIO_NET_HASH_REPORT_IPv6,
 	VIRTIO_NET_HASH_REPORT_TCPv6, VIRTIO_NET_HASH_REPORT_UDPv6};
-
-static unsigned get_be16(const uint8_t *at)
-{
-	return (unsigned)at[0] << 8 | at[1];
-}
 
 /* Adds the ports at @offset where @type is asked for and they are there. */
 static bool take_ports(
@@ -128,7 +123,7 @@ void net_hash_find(
 		if (length < at + 2)
 			return;
 		type = get_be16(frame + at);
-		if ((type != ETHERTYPE_VLAN && type != ETHERTYPE_QINQ) || tags == VLAN_TAGS_MAX)
+		if ((type != ETHERTYPE_VLAN && type != NET_ETHERTYPE_QINQ) || tags == VLAN_TAGS_MAX)
 			break;
 	}
 	packet = (struct packet){frame + at + 2, length - at - 2};

@@ -29,6 +29,9 @@
 #define NET_HASH_PORTS_MAX  102u
 #define NET_HASH_LOOK_BYTES (14u + 2 * 4u + NET_HASH_PORTS_MAX + 4u)
 
+/* The outer of two VLAN tags, by IEEE 802.1ad; <net/ethernet.h> lacks it. */
+#define NET_ETHERTYPE_QINQ 0x88a8
+
 /* Entries of an indirection table, at most; a power of two. */
 #define NET_RSS_TABLE_MAX 128u
 

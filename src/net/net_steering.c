@@ -24,15 +24,9 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/ioctl.h> /* what the requests are made of */
 #include <sys/mman.h>
 #include <unistd.h>
-
-/* Gives the tap a program, or with -1 takes it away: TUNSETSTEERINGEBPF or TUNSETFILTEREBPF. */
-static int set_program(const struct tap *tap, unsigned long request, int program_fd)
-{
-	return ioctl(tap->queues[0].fd, request, &program_fd) ? -errno : 0;
-}
 
 /* ---- the table; lock held ---- */
 
@@ -67,8 +61,8 @@ static int set_filter(struct net_steering *steering, bool filtering)
 
 	if (steering->filtering == filtering)
 		return 0;
-	result =
-		set_program(steering->tap, TUNSETFILTEREBPF, filtering ? steering->program_fd : -1);
+	result = tap_set_program(
+		steering->tap, TUNSETFILTEREBPF, filtering ? steering->program_fd : -1);
 	if (!result)
 		steering->filtering = filtering;
 	return result;
@@ -107,11 +101,11 @@ int net_steering_set(
 		steering->rss = *rss;
 		result = publish(steering, hash);
 		if (!result)
-			result = set_program(
+			result = tap_set_program(
 				steering->tap, TUNSETSTEERINGEBPF, steering->program_fd);
 	}
 	if ((result || !rss->on) && steering->rss.on) {
-		int off = set_program(steering->tap, TUNSETSTEERINGEBPF, -1);
+		int off = tap_set_program(steering->tap, TUNSETSTEERINGEBPF, -1);
 
 		steering->rss.on = false;
 		if (!off)
@@ -163,10 +157,10 @@ static int try_out(const struct net_steering *steering)
 	static const unsigned long requests[] = {TUNSETSTEERINGEBPF, TUNSETFILTEREBPF};
 
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
-		int result = set_program(steering->tap, requests[i], steering->program_fd);
+		int result = tap_set_program(steering->tap, requests[i], steering->program_fd);
 
 		if (!result)
-			result = set_program(steering->tap, requests[i], -1);
+			result = tap_set_program(steering->tap, requests[i], -1);
 		if (result)
 			return result;
 	}

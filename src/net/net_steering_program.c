@@ -41,12 +41,12 @@ enum label {
 	L_HAVE_MAP,
 	L_IP,
 	L_IP4_ADDRESSES,
-	L_IP4_PORTS,
+	L_IP4_TCP,
+	L_IP4_UDP,
 	L_IP6,
 	L_IP6_ADDRESSES,
 	L_IP6_TCP,
 	L_IP6_UDP,
-	L_IP6_PORTS,
 	L_HASH,
 	L_HASHED,
 	L_UNCLASSIFIED,
@@ -63,6 +63,20 @@ struct program {
 	unsigned labels[LABELS_MAX];
 	unsigned label_count;
 };
+
+/* What the two IP versions differ in, once the transport header is found. */
+struct version {
+	int address_bytes; /* both addresses; the ports follow them in the input */
+	uint32_t ip, tcp, udp;
+	enum label to_addresses, to_tcp, to_udp;
+};
+
+static const struct version version_4 = {8, VIRTIO_NET_RSS_HASH_TYPE_IPv4,
+	VIRTIO_NET_RSS_HASH_TYPE_TCPv4, VIRTIO_NET_RSS_HASH_TYPE_UDPv4, L_IP4_ADDRESSES, L_IP4_TCP,
+	L_IP4_UDP};
+static const struct version version_6 = {32, VIRTIO_NET_RSS_HASH_TYPE_IPv6,
+	VIRTIO_NET_RSS_HASH_TYPE_TCPv6, VIRTIO_NET_RSS_HASH_TYPE_UDPv6, L_IP6_ADDRESSES, L_IP6_TCP,
+	L_IP6_UDP};
 
 /* ---- an assembler ---- */
 
@@ -205,7 +219,7 @@ static void find_ip(struct program *program)
 		if (tags == 2)
 			break;
 		jump(program, BPF_JEQ, 1, htons(ETHERTYPE_VLAN), tagged);
-		jump(program, BPF_JNE, 1, htons(0x88a8), L_IP);
+		jump(program, BPF_JNE, 1, htons(NET_ETHERTYPE_QINQ), L_IP);
 		place(program, tagged);
 		number(program, BPF_ADD, 8, 4);
 	}
@@ -215,10 +229,32 @@ static void find_ip(struct program *program)
 	jump(program, BPF_JNE, 1, htons(ETHERTYPE_IP), L_UNCLASSIFIED);
 }
 
+/*
+ * The addresses are in the input. At the labels of a transport protocol, whose header is at r9,
+ * adds the ports where that is asked for and they are there; goes to L_HASH with the input's length
+ * in r9.
+ */
+static void classify(struct program *program, const struct version *version)
+{
+	unsigned ports = new_label(program);
+
+	place(program, version->to_tcp);
+	need_type(program, version->tcp, version->to_addresses);
+	go(program, ports);
+	place(program, version->to_udp);
+	need_type(program, version->udp, version->to_addresses);
+	place(program, ports);
+	copy_at_r9(program, INPUT + version->address_bytes, 4);
+	number(program, BPF_MOV, 9, version->address_bytes + 4);
+	jump(program, BPF_JEQ, 0, 0, L_HASH);
+	place(program, version->to_addresses);
+	need_type(program, version->ip, L_UNCLASSIFIED);
+	number(program, BPF_MOV, 9, version->address_bytes);
+	go(program, L_HASH);
+}
+
 static void find_4(struct program *program)
 {
-	unsigned udp = new_label(program);
-
 	copy(program, 12, INPUT, 8);
 	jump(program, BPF_JNE, 0, 0, L_UNCLASSIFIED);
 	copy(program, 0, HEADER, 12);
@@ -234,20 +270,9 @@ static void find_4(struct program *program)
 	number(program, BPF_AND, 1, htons(0x3fff));
 	jump(program, BPF_JNE, 1, 0, L_IP4_ADDRESSES);
 	load(program, BPF_B, 1, 10, HEADER + 9); /* protocol */
-	jump(program, BPF_JEQ, 1, IPPROTO_UDP, udp);
+	jump(program, BPF_JEQ, 1, IPPROTO_UDP, L_IP4_UDP);
 	jump(program, BPF_JNE, 1, IPPROTO_TCP, L_IP4_ADDRESSES);
-	need_type(program, VIRTIO_NET_RSS_HASH_TYPE_TCPv4, L_IP4_ADDRESSES);
-	go(program, L_IP4_PORTS);
-	place(program, udp);
-	need_type(program, VIRTIO_NET_RSS_HASH_TYPE_UDPv4, L_IP4_ADDRESSES);
-	place(program, L_IP4_PORTS);
-	copy_at_r9(program, INPUT + 8, 4);
-	number(program, BPF_MOV, 9, 12);
-	jump(program, BPF_JEQ, 0, 0, L_HASH);
-	place(program, L_IP4_ADDRESSES);
-	need_type(program, VIRTIO_NET_RSS_HASH_TYPE_IPv4, L_UNCLASSIFIED);
-	number(program, BPF_MOV, 9, 8);
-	go(program, L_HASH);
+	classify(program, &version_4);
 }
 
 /* With the protocol in r1: goes to its label, or behind its header, whose offset is in r9. */
@@ -296,18 +321,7 @@ static void find_6(struct program *program)
 	for (unsigned i = 0; i < EXTENSIONS_MAX; i++)
 		skip_extension(program);
 	go(program, L_IP6_ADDRESSES);
-	place(program, L_IP6_TCP);
-	need_type(program, VIRTIO_NET_RSS_HASH_TYPE_TCPv6, L_IP6_ADDRESSES);
-	go(program, L_IP6_PORTS);
-	place(program, L_IP6_UDP);
-	need_type(program, VIRTIO_NET_RSS_HASH_TYPE_UDPv6, L_IP6_ADDRESSES);
-	place(program, L_IP6_PORTS);
-	copy_at_r9(program, INPUT + 32, 4);
-	number(program, BPF_MOV, 9, 36);
-	jump(program, BPF_JEQ, 0, 0, L_HASH);
-	place(program, L_IP6_ADDRESSES);
-	need_type(program, VIRTIO_NET_RSS_HASH_TYPE_IPv6, L_UNCLASSIFIED);
-	number(program, BPF_MOV, 9, 32);
+	classify(program, &version_6);
 }
 
 /* r0 ^= the row's entry for r1, which is below 16. */

@@ -117,12 +117,8 @@ static int explain_open(
 
 static int set_up_queue(const struct tap *tap, int fd, struct error *error)
 {
-	int header = NET_HEADER_BYTES, buffer = SEND_BUFFER_BYTES, little_endian = 1;
+	int buffer = SEND_BUFFER_BYTES, little_endian = 1;
 
-	if (ioctl(fd, TUNSETVNETHDRSZ, &header))
-		return error_set(error, -errno,
-			"--net: tap %s: cannot set a header of %d bytes: %s", tap->name, header,
-			strerror(errno));
 	/* The default on x86 in any case; not every tap-like driver knows the request. */
 	(void)ioctl(fd, TUNSETVNETLE, &little_endian);
 	if (!tap->adopted && ioctl(fd, TUNSETSNDBUF, &buffer))
@@ -160,6 +156,11 @@ int tap_set_header(struct tap *tap, unsigned bytes)
 	return 0;
 }
 
+int tap_set_program(const struct tap *tap, unsigned long request, int program_fd)
+{
+	return ioctl(tap->queues[0].fd, request, &program_fd) ? -errno : 0;
+}
+
 /* Checksums come first: the kernel takes the others only together with them. */
 static int probe_offloads(struct tap *tap)
 {
@@ -180,18 +181,21 @@ static int probe_offloads(struct tap *tap)
  */
 static void remove_programs(const struct tap *tap)
 {
-	int none = -1;
-
-	(void)ioctl(tap->queues[0].fd, TUNSETSTEERINGEBPF, &none);
-	(void)ioctl(tap->queues[0].fd, TUNSETFILTEREBPF, &none);
+	(void)tap_set_program(tap, TUNSETSTEERINGEBPF, -1);
+	(void)tap_set_program(tap, TUNSETFILTEREBPF, -1);
 }
 
 static int finish(struct tap *tap, struct error *error)
 {
-	int result = 0;
+	int result;
 
 	if (tap->multi_queue && !tap->adopted)
 		remove_programs(tap);
+	result = tap_set_header(tap, NET_HEADER_BYTES);
+	if (result)
+		return error_set(error, result,
+			"--net: tap %s: cannot set a header of %u bytes: %s", tap->name,
+			NET_HEADER_BYTES, strerror(-result));
 	for (unsigned i = 0; !result && i < tap->count; i++)
 		result = set_up_queue(tap, tap->queues[i].fd, error);
 	if (result)

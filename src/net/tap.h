@@ -65,6 +65,13 @@ int tap_set_offloads(struct tap *tap, uint32_t offloads);
 int tap_set_header(struct tap *tap, unsigned bytes);
 
 /*
+ * Gives the tap the BPF program @program_fd, or with -1 takes away the one it has. @request says
+ * which of its two: TUNSETSTEERINGEBPF, which chooses queues, or TUNSETFILTEREBPF, which drops
+ * frames. 0 or negative errno. Any thread; the kernel serialises them.
+ */
+int tap_set_program(const struct tap *tap, unsigned long request, int program_fd);
+
+/*
  * Attaches the queue to the interface or detaches it; a detached queue loses what it held, and the
  * kernel spreads the flows over the others. Does nothing on a single-queue tap, or where it is in
  * that state already. Takes milliseconds (the kernel waits for readers). 0 or negative errno.

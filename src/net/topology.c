@@ -512,24 +512,25 @@ unsigned topology_mtu(const struct topology *topology)
 	return topology->mtu;
 }
 
-unsigned topology_tap_mtu(const struct topology *topology)
+/* All zeros where the tap cannot be asked after. */
+static struct netlink_link tap_link(const struct topology *topology)
 {
 	struct netlink_link link;
 
 	if (!topology->tap_index ||
 		netlink_find_index(topology->netlink, topology->tap_index, &link))
-		return 0;
-	return link.mtu;
+		return (struct netlink_link){0};
+	return link;
+}
+
+unsigned topology_tap_mtu(const struct topology *topology)
+{
+	return tap_link(topology).mtu;
 }
 
 unsigned topology_tap_queues(const struct topology *topology)
 {
-	struct netlink_link link;
-
-	if (!topology->tap_index ||
-		netlink_find_index(topology->netlink, topology->tap_index, &link))
-		return 0;
-	return link.tap_queues;
+	return tap_link(topology).tap_queues;
 }
 
 void topology_speed(const struct topology *topology, uint32_t *ret_speed, uint8_t *ret_duplex)

@@ -2,7 +2,7 @@
 /*
  * Little-endian values at unaligned places: guest structures, firmware tables, configuration
  * space. fastvmm runs on x86-64 alone, so a plain memcpy is the conversion; the names say at
- * each use that the bytes belong to somebody else's layout.
+ * each use that the bytes belong to somebody else's layout. get_be16() is for network headers.
  */
 #pragma once
 
@@ -35,6 +35,11 @@ static inline uint64_t get_le64(const void *at)
 
 	memcpy(&value, at, sizeof(value));
 	return value;
+}
+
+static inline uint16_t get_be16(const void *at)
+{
+	return __builtin_bswap16(get_le16(at));
 }
 
 static inline void put_le16(void *at, uint16_t value)

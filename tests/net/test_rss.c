@@ -46,8 +46,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	if (ready)
-		tap_rig_deinit(&rig);
+	tap_rig_deinit(&rig);
 }
 
 TestSuite(rss, .init = setup, .fini = teardown, .timeout = 60);

@@ -39,8 +39,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	if (ready)
-		tap_rig_deinit(&rig);
+	tap_rig_deinit(&rig);
 }
 
 TestSuite(device, .init = setup, .fini = teardown, .timeout = 60);
