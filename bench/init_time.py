@@ -10,7 +10,6 @@ the report channel, the first thing that the guest's init does. The order change
 Prints the median, the least and the greatest of each, and the ratio to fastvmm's median, pair by
 pair. Where this machine cannot run Linux guests: tools/nested-host bench/init_time.py.
 """
-import argparse
 import os
 import pathlib
 import statistics
@@ -18,26 +17,18 @@ import subprocess
 import tempfile
 import time
 
-TOP = pathlib.Path(__file__).resolve().parents[1]
+import guests
+
 CMDLINE = "console=ttyS0 quiet panic=-1 fastvmm.job=ZXhpdCAwCg=="  # the job: exit 0
 
 
 def commands(fastvmm, guest, report):
-    kernel, initrd = guest / "vmlinuz", guest / "initrd"
-    qemu = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "512", "-smp", "1",
-            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-kernel", kernel, "-initrd", initrd, "-append", CMDLINE, "-serial", "null"]
-    return {
-        "fastvmm": [fastvmm, "--quiet", "--kernel", kernel, "--initrd", initrd, "--cmdline", CMDLINE,
-                    "--memory", "512M", "--no-reboot", "--report", report],
-        "fastvmm, ELF kernel": [fastvmm, "--quiet", "--kernel", guest / "vmlinux", "--initrd",
-                                initrd, "--cmdline", CMDLINE, "--memory", "512M", "--no-reboot",
-                                "--report", report],
-        # microvm makes one serial port by itself; the second is added by hand.
-        "QEMU microvm": qemu + ["-M", "microvm", "-chardev", f"file,id=report,path={report}",
-                                "-device", "isa-serial,chardev=report,index=1"],
-        "QEMU q35": qemu + ["-M", "q35", "-serial", f"file:{report}"],
-    }
+    bzimage, elf = ((guest / name, guest / "initrd", CMDLINE, report, 1)
+                    for name in ("vmlinuz", "vmlinux"))
+    return {"fastvmm": guests.fastvmm(fastvmm, *bzimage),
+            "fastvmm, ELF kernel": guests.fastvmm(fastvmm, *elf),
+            "QEMU microvm": guests.qemu("microvm", *bzimage),
+            "QEMU q35": guests.qemu("q35", *bzimage)}
 
 
 def seconds_to_init(command, report):
@@ -60,19 +51,13 @@ def seconds_to_init(command, report):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--kernel", type=pathlib.Path, default=TOP / "build/guest/default")
-    parser.add_argument("--fastvmm", type=pathlib.Path, default=TOP / "build/fastvmm")
-    options = parser.parse_args()
+    options = guests.parser(rounds=5).parse_args()
     with tempfile.TemporaryDirectory() as directory:
         report = pathlib.Path(directory, "report")
         vmms = commands(options.fastvmm, options.kernel, report)
         samples = {name: [] for name in vmms}
-        for number in range(options.rounds):
-            order = list(vmms) if number % 2 == 0 else list(reversed(vmms))
-            for name in order:
-                samples[name].append(seconds_to_init(vmms[name], report))
+        for _, name in guests.interleaved(list(vmms), options.rounds):
+            samples[name].append(seconds_to_init(vmms[name], report))
     print(f"{os.uname().release}, {options.rounds} rounds, seconds to the guest's init")
     print(f"{'':22}{'median':>8}{'least':>8}{'most':>8}{'ratio':>8}")
     for name, values in samples.items():

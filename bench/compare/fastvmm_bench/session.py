@@ -59,7 +59,7 @@ def own_settings(options):
     return found
 
 
-def peer_candidates(options, breadth):
+def peer_candidates(options, breadth, frames):
     """{peer: [settings]}: of each peer, the best setting is compared with."""
     software = environment.software_kvm()
     peers = {}
@@ -72,7 +72,7 @@ def peer_candidates(options, breadth):
             for setting in found:
                 setting.name += f"-{len(peers)}"
         peers[name] = found
-        if options.profile == "net" and os.path.exists("/dev/vhost-net"):
+        if frames and os.path.exists("/dev/vhost-net"):
             peers[f"{name} vhost-net"] = vhost_settings(program, software)
     for text in options.vmm:
         setting = Custom(text)
@@ -113,7 +113,8 @@ class Session:
         self.preselection_rounds = profile["preselection_rounds"]
         self.workloads = chosen_workloads(options)
         self.own = own_settings(options)
-        self.peers = peer_candidates(options, options.breadth or profile["breadth"])
+        self.peers = peer_candidates(options, options.breadth or profile["breadth"],
+                                     any(workload.kind == "net" for workload in self.workloads))
         self.host = _host_settings(options)
         if len(self.own) + len(self.peers) + len(self.host) < 2 and not options.alone:
             raise BenchError("nothing to compare: QEMU is not installed (tools/setup), or name one "

@@ -49,16 +49,22 @@ class Fastvmm(Setting):
         return Launch(argv, stats_path=stats_path, report_path=report_path)
 
 
+def _total(items, *names):
+    return sum(item.get(name, 0) for item in items for name in names)
+
+
+def _system_calls(workers):
+    return _total(workers, "enters", "signals", "other_syscalls")
+
+
 def _net_counters(workers, halves):
     """Per frame, sent and received ones together; buffers that were never filled do not count."""
     names = ("frames", "kicks", "interrupts", "kicks_to_user_space", "publishes", "reads", "writes",
              "starved", "full")
-    own = {name: sum(half.get(name, 0) for half in halves) for name in names}
-    calls = sum(worker.get(name, 0) for worker in workers for name in ("enters", "signals",
-                                                                       "other_syscalls"))
+    own = {name: _total(halves, name) for name in names}
     if not own["frames"]:
         return {}, own
-    return {"syscalls_per_io": calls / own["frames"]}, own
+    return {"syscalls_per_io": _system_calls(workers) / own["frames"]}, own
 
 
 def own_counters(document):
@@ -69,17 +75,13 @@ def own_counters(document):
     halves = [half for nic in document.get("nics", []) for pair in nic["pairs"] for half in pair.values()]
     if halves:
         return _net_counters(workers, halves)
-
-    def total(items, *names):
-        return sum(item.get(name, 0) for item in items for name in names)
-
-    own = {name: total(queues, name) for name in ("popped", "kicks", "interrupts",
+    own = {name: _total(queues, name) for name in ("popped", "kicks", "interrupts",
                                                   "kicks_to_user_space", "publishes")}
-    own.update({name: total(workers, name) for name in ("loops", "sleeps", "spins", "enters")})
+    own.update({name: _total(workers, name) for name in ("loops", "sleeps", "spins", "enters")})
     requests = own["popped"]
     if not requests:
         return {}, own
-    metrics = {"syscalls_per_io": total(workers, "enters", "signals", "other_syscalls") / requests,
+    metrics = {"syscalls_per_io": _system_calls(workers) / requests,
                "kicks_per_io": own["kicks"] / requests,
                "interrupts_per_io": own["interrupts"] / requests}
     metrics["notifications_per_io"] = metrics["kicks_per_io"] + metrics["interrupts_per_io"]
