@@ -8,6 +8,7 @@
 #include "loop.h"
 
 #include "../guest/random.h"
+#include "measure.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 
@@ -34,25 +35,9 @@ struct loop {
 	uint64_t blocks, cursor;
 	struct random random;
 	unsigned in_flight;
-	uint64_t measure_from, measure_to, enters;
-	uint64_t cpu_from, enters_from;
-	bool measuring;
+	struct measure measure;
 	struct loop_result *result;
 };
-
-static int fail(const char *what, const char *path, int result)
-{
-	fprintf(stderr, "host_loop: %s %s: %s\n", what, path, strerror(-result));
-	return result;
-}
-
-static uint64_t cpu_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static int file_size(int fd, uint64_t *ret_size)
 {
@@ -76,34 +61,15 @@ static int open_file(struct loop *loop)
 	loop->fd = open(options->path, (options->write ? O_RDWR : O_RDONLY) | O_CLOEXEC |
 					       (options->direct ? O_DIRECT : 0));
 	if (loop->fd < 0)
-		return fail("cannot open", options->path, -errno);
+		return measure_fail("cannot open", options->path, -errno);
 	result = file_size(loop->fd, &size);
 	if (result)
-		return fail("cannot find the size of", options->path, result);
+		return measure_fail("cannot find the size of", options->path, result);
 	if (options->size && options->size < size)
 		size = options->size;
 	loop->blocks = size / options->block;
 	loop->result->size = size;
-	return loop->blocks ? 0 : fail("smaller than one block:", options->path, -EINVAL);
-}
-
-/* Older kernels lack the flags: then without. */
-static int make_ring(struct loop *loop)
-{
-	static const unsigned flags[] = {
-		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0};
-	int result = -EINVAL;
-
-	for (size_t i = 0; result && i < sizeof(flags) / sizeof(flags[0]); i++)
-		result = io_uring_queue_init(loop->options->depth, &loop->ring, flags[i]);
-	if (result)
-		return fail("cannot make an", "io_uring", result);
-	loop->ring_made = true;
-	result = io_uring_register_files(&loop->ring, &loop->fd, 1);
-	if (result)
-		return fail("cannot register", loop->options->path, result);
-	io_uring_register_ring_fd(&loop->ring); /* saves a look-up a call; older kernels go without */
-	return 0;
+	return loop->blocks ? 0 : measure_fail("smaller than one block:", options->path, -EINVAL);
 }
 
 /* A quarter page between buffers would share lines, so each starts on a page of its own. */
@@ -123,7 +89,7 @@ static int make_buffers(struct loop *loop)
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (loop->buffers == MAP_FAILED) {
 		loop->buffers = NULL;
-		return fail("cannot allocate", "buffers", -errno);
+		return measure_fail("cannot allocate", "buffers", -errno);
 	}
 	loop->submitted_at = calloc(options->depth, sizeof(*loop->submitted_at));
 	if (!loop->submitted_at)
@@ -134,7 +100,7 @@ static int make_buffers(struct loop *loop)
 		return 0;
 	all = (struct iovec){loop->buffers, loop->buffers_size};
 	result = io_uring_register_buffers(&loop->ring, &all, 1);
-	return result ? fail("cannot register", "buffers (see ulimit -l; fixed-buffers=0 does without)",
+	return result ? measure_fail("cannot register", "buffers (see ulimit -l; fixed-buffers=0 does without)",
 				result)
 	              : 0;
 }
@@ -174,11 +140,11 @@ static int complete(struct loop *loop, const struct io_uring_cqe *cqe, uint64_t 
 	if (cqe->res != (int)loop->options->block) {
 		int result = cqe->res < 0 ? cqe->res : -EIO;
 
-		return fail("a request failed or was short on", loop->options->path, result);
+		return measure_fail("a request failed or was short on", loop->options->path, result);
 	}
 	loop->in_flight--;
 	loop->result->total++;
-	if (now < loop->measure_from || now >= loop->measure_to)
+	if (now < loop->measure.from || now >= loop->measure.to)
 		return 0;
 	loop->result->ios++;
 	histogram_add(&loop->result->latency, now - loop->submitted_at[cqe->user_data]);
@@ -199,26 +165,11 @@ static int reap(struct loop *loop)
 		count++;
 		if (result)
 			break;
-		if (now < loop->measure_to)
+		if (now < loop->measure.to)
 			prepare(loop, (unsigned)cqe->user_data, now);
 	}
 	io_uring_cq_advance(&loop->ring, count);
 	return result;
-}
-
-static void note_window(struct loop *loop)
-{
-	uint64_t now = clock_ns();
-
-	if (!loop->measuring && now >= loop->measure_from && now < loop->measure_to) {
-		loop->measuring = true;
-		loop->cpu_from = cpu_ns();
-		loop->enters_from = loop->enters;
-	} else if (loop->measuring && now >= loop->measure_to) {
-		loop->measuring = false;
-		loop->result->cpu_ns = cpu_ns() - loop->cpu_from;
-		loop->result->enters = loop->enters - loop->enters_from;
-	}
 }
 
 static int run(struct loop *loop)
@@ -226,23 +177,24 @@ static int run(struct loop *loop)
 	uint64_t start = clock_ns();
 	int result;
 
-	loop->measure_from = start + loop->options->warmup_ns;
-	loop->measure_to = loop->measure_from + loop->options->time_ns;
-	loop->result->measured_ns = loop->options->time_ns;
+	measure_start(&loop->measure, loop->options);
 	for (unsigned slot = 0; slot < loop->options->depth; slot++)
 		prepare(loop, slot, start);
 	while (loop->in_flight) {
 		/* Waiting for one is free where submission itself has completed some. */
 		result = io_uring_submit_and_wait(&loop->ring, 1);
 		if (result < 0 && result != -EINTR)
-			return fail("cannot submit to", loop->options->path, result);
-		loop->enters++;
-		note_window(loop);
+			return measure_fail("cannot submit to", loop->options->path, result);
+		loop->measure.enters++;
+		measure_tick(&loop->measure);
 		result = reap(loop);
 		if (result)
 			return result;
 	}
-	note_window(loop);
+	measure_tick(&loop->measure);
+	loop->result->measured_ns = loop->options->time_ns;
+	loop->result->cpu_ns = loop->measure.cpu_ns;
+	loop->result->enters = loop->measure.enters_measured;
 	return 0;
 }
 
@@ -268,7 +220,8 @@ int loop_run(const struct options *options, struct loop_result *ret_result)
 	random_init(&loop.random, options->seed * 1000);
 	result = open_file(&loop);
 	if (!result)
-		result = make_ring(&loop);
+		result = measure_ring(&loop.ring, options->depth, &loop.fd, 1);
+	loop.ring_made = !result;
 	if (!result)
 		result = make_buffers(&loop);
 	if (!result)

@@ -3,6 +3,7 @@
  * host_loop: the host's own limit, as one line of JSON with the names that the bare guest uses, so that
  * one reader understands both.
  */
+#include "frames.h"
 #include "loop.h"
 
 #include "util/cleanup.h"
@@ -51,15 +52,42 @@ static void print_result(const struct options *options, const struct loop_result
 		(unsigned long long)options->warmup_ns);
 }
 
-int main(int argc, char **argv)
+static int run_loop(const struct options *options)
 {
 	auto_free struct loop_result *result = malloc(sizeof(*result));
+
+	if (!result || loop_run(options, result))
+		return 1;
+	print_result(options, result);
+	return 0;
+}
+
+static int run_frames(const struct options *options)
+{
+	struct frames_result result;
+	double seconds;
+
+	if (frames_run(options, &result))
+		return 1;
+	seconds = (double)result.measured_ns / 1e9;
+	printf("{\"guest\":\"host_loop\",\"version\":1,\"status\":\"ok\",\"reason\":\"\","
+	       "\"workload\":\"frames\",\"measured_ns\":%llu,\"ios\":%llu,\"bytes\":%llu,"
+	       "\"frames_per_s\":%.0f,\"bytes_per_s\":%.0f,\"total\":%llu,\"errors\":0,"
+	       "\"cpu_ns\":%llu,\"enters\":%llu,"
+	       "\"params\":{\"dir\":\"%s\",\"batch\":%u,\"frame\":%u,\"gso\":%u}}\n",
+		(unsigned long long)result.measured_ns, (unsigned long long)result.frames,
+		(unsigned long long)result.bytes, (double)result.frames / seconds,
+		(double)result.bytes / seconds, (unsigned long long)result.total,
+		(unsigned long long)result.cpu_ns, (unsigned long long)result.enters,
+		options->to ? "pair" : "tx", options->depth, options->frame, options->gso);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
 	struct options options;
 
 	if (options_parse(argc, argv, &options))
 		return 2;
-	if (!result || loop_run(&options, result))
-		return 1;
-	print_result(&options, result);
-	return 0;
+	return options.tap ? run_frames(&options) : run_loop(&options);
 }

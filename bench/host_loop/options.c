@@ -94,6 +94,32 @@ static int apply_fixed_buffers(struct options *options, const char *value)
 	return parse_bool(value, &options->fixed_buffers);
 }
 
+static int apply_to(struct options *options, const char *value)
+{
+	options->to = value;
+	return *value ? 0 : -EINVAL;
+}
+
+static int apply_frame(struct options *options, const char *value)
+{
+	uint64_t bytes;
+
+	if (parse_number(value, 64, 9014, &bytes))
+		return -EINVAL;
+	options->frame = (uint32_t)bytes;
+	return 0;
+}
+
+static int apply_gso(struct options *options, const char *value)
+{
+	uint64_t bytes;
+
+	if (parse_number(value, 0, 65535, &bytes) || (bytes && bytes < 9014))
+		return -EINVAL;
+	options->gso = (uint32_t)bytes;
+	return 0;
+}
+
 static const struct {
 	const char *name, *help;
 	int (*apply)(struct options *, const char *);
@@ -106,13 +132,17 @@ static const struct {
 	{"time", "seconds that are measured (default 5)", apply_time},
 	{"warmup", "seconds before them (default 0.5)", apply_warmup},
 	{"direct", "1: O_DIRECT; 0 (default): page cache", apply_direct},
+	{"to", "with tap:NAME: the tap that the frames arrive at (default: nobody reads them)", apply_to},
+	{"frame", "bytes of a frame or TCP segment, 64 to 9014 (default 64; with gso= 1514)", apply_frame},
+	{"gso", "bytes of a TCP frame that is to be cut up, 9014 to 65535; 0 (default): none", apply_gso},
 	{"fixed-buffers", "1 (default): registered buffers; 0: plain", apply_fixed_buffers},
 };
 
 static void print_usage(FILE *file)
 {
-	fputs("usage: host_loop FILE [NAME=VALUE...]\n"
-	      "The host's own limit: one thread, one io_uring, a fixed file. Prints one JSON line.\n",
+	fputs("usage: host_loop FILE|tap:NAME [NAME=VALUE...]\n"
+	      "The host's own limit: one thread, one io_uring, a fixed file. Prints one JSON line.\n"
+	      "FILE is read or written; tap:NAME gets frames.\n",
 		file);
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		fprintf(file, "  %-14s %s\n", words[i].name, words[i].help);
@@ -156,13 +186,18 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 		print_usage(stderr);
 		return -EINVAL;
 	}
-	options.path = argv[1];
+	if (!strncmp(argv[1], "tap:", 4))
+		options.tap = argv[1] + 4;
+	else
+		options.path = argv[1];
 	for (int i = 2; i < argc; i++) {
 		int result = apply_word(&options, argv[i]);
 
 		if (result)
 			return result;
 	}
+	if (!options.frame)
+		options.frame = options.gso ? 1514 : 64;
 	*ret_options = options;
 	return 0;
 }

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network workloads: the guest's result under common names, where the VMMs run, what they cost."""
+import os
 import unittest
 from unittest import mock
 
 import support  # noqa: F401 (finds the package)
-from fastvmm_bench import profiles, tap
+from fastvmm_bench import process, profiles, tap
 from fastvmm_bench.net_guest import translated
 from fastvmm_bench.vmm_fastvmm import own_counters
+from fastvmm_bench.vmm_host import HostLoop
 from fastvmm_bench.vmm_qemu import Qemu
 from fastvmm_bench.workload import Workload
 
@@ -80,6 +82,28 @@ class Peers(unittest.TestCase):
         vhost = Qemu("qemu", (7, 2, 0), False, vhost=True)
         self.assertNotEqual(vhost.refuses(Workload("w")), "")
         self.assertIn("vhost=on", " ".join(vhost._nic_arguments(Workload("w", kind="net", nics=1), 0)))
+
+
+class Host(unittest.TestCase):
+    loop = HostLoop(os.environ.get("HOST_LOOP", "host_loop"))
+
+    def test_only_what_it_can_do(self):
+        with mock.patch.object(tap, "refuses", return_value=""):
+            able = [w.name for w in profiles.workloads("net") if not self.loop.refuses(w)]
+        self.assertEqual(able, ["send-64", "send-1400", "send-64k-tso", "pass-64", "pass-1400",
+                                "pass-64k-tso"])
+
+    @unittest.skipIf("HOST_LOOP" not in os.environ, "HOST_LOOP does not name the program")
+    @unittest.skipIf(tap.refuses(), tap.refuses())
+    def test_frames_arrive(self):
+        context = mock.Mock(seconds=0.2, warmup=0.1)
+        for workload in profiles.workloads("net"):
+            if not self.loop.refuses(workload):
+                found = process.run(self.loop.launch(workload, context), 30).guest
+                self.assertGreater(found["frames_per_s"], 0, workload.name)
+                self.assertEqual(found["params"]["dir"], workload.words.get("dir", "tx"))
+                self.assertEqual(found["bytes"], found["ios"] * (found["params"]["gso"] or
+                                                                 found["params"]["frame"]))
 
 
 class Cost(unittest.TestCase):

@@ -36,7 +36,8 @@ def _features(name, first, second):
 
 
 def _in_flight(params):
-    return params.get("qd", 1) * params.get("jobs", params.get("queues", 1))
+    """None where there is no such number: a loop over frames has one batch at a time."""
+    return params["qd"] * params.get("jobs", params.get("queues", 1)) if "qd" in params else None
 
 
 def unlike_work(first, second):
@@ -45,7 +46,7 @@ def unlike_work(first, second):
     names = _SAME_WORK + (_SAME_GUEST if first.get("guest") == second.get("guest") else ())
     found = [(name, one[name], two[name]) for name in names
              if name in one and name in two and one[name] != two[name]]
-    if _in_flight(one) != _in_flight(two):
+    if None not in (_in_flight(one), _in_flight(two)) and _in_flight(one) != _in_flight(two):
         found.append(("requests in flight", _in_flight(one), _in_flight(two)))
     for disk_one, disk_two in zip(first.get("disks", []), second.get("disks", [])):
         if disk_one.get("sectors") != disk_two.get("sectors"):

@@ -66,8 +66,9 @@ def _growth():
 
 
 def _net(name, like="net", metric="frames_per_s", queues=1, nics=1, **words):
+    """The host's loop writes and reads frames, but waits for none and sends none back."""
     return Workload(name, kind="net", words=words, like=like, metric=metric, queues=queues, nics=nics,
-                    disks=0, host_limit=False, row="10, 11")
+                    disks=0, host_limit="mode" not in words, row="10, 11")
 
 
 def _frames():
