@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the scripts here share that boot one Linux guest under fastvmm and under QEMU in turn."""
 import argparse
+import os
 import pathlib
 import sys
 
@@ -19,6 +20,16 @@ def parser(rounds):
     found.add_argument("--kernel", type=pathlib.Path, default=TOP / "build/guest/default")
     found.add_argument("--fastvmm", type=pathlib.Path, default=TOP / "build/fastvmm")
     return found
+
+
+def in_namespace(name):
+    """Starts this program, called @name, again in a network namespace of its own."""
+    if os.environ.get("BENCH_NAMESPACE"):
+        return
+    if os.geteuid() != 0:
+        sys.exit(f"{name}: a network namespace of its own needs root")
+    os.environ["BENCH_NAMESPACE"] = "1"
+    os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
 
 
 def fastvmm(program, kernel, initrd, cmdline, report, cpus):

@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""iperf3 between a Linux guest and its host: fastvmm beside QEMU with vhost off and on, interleaved.
+"""iperf3 between a Linux guest and its host: fastvmm and QEMU, with vhost off and on, interleaved.
 
 Usage: iperf.py [--rounds N] [--seconds N] [--queues N] [--cpus N] [--kernel DIR] [--fastvmm PATH]
 
 The guest (tools/mkguest) runs bench/jobs/iperf.sh: TCP both ways with one stream and with four, UDP flat
 out both ways with 64 and 1400 bytes, TCP round trips. Everything happens in a network namespace of its
 own (root), with a bridge; every VMM gets a multi-queue tap on it. The order changes every round.
-Prints the median of each, and the median of fastvmm's ratios to the others, round by round. Where this
-machine cannot run Linux guests: tools/nested-host bench/iperf.py.
+Prints the median of each, and the median of fastvmm's ratios to QEMU, round by round: like to like, and
+fastvmm's own data path to vhost. Where this machine cannot run Linux guests: tools/nested-host bench/iperf.py.
 """
 import os
 import pathlib
@@ -27,16 +27,6 @@ NAMES = ["tcp-out", "tcp-in", "tcp-out-4", "tcp-in-4", "udp-64-out", "udp-64-in"
 SECONDS_TO_BOOT = 150
 
 
-def in_namespace():
-    """Starts this program again in a network namespace of its own."""
-    if os.environ.get("IPERF_NAMESPACE"):
-        return
-    if os.geteuid() != 0:
-        sys.exit("iperf.py: a network namespace of its own needs root")
-    os.environ["IPERF_NAMESPACE"] = "1"
-    os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
-
-
 def ip(*words):
     subprocess.run(["ip", *words], check=True)
 
@@ -51,8 +41,10 @@ def make_network():
 def commands(options, initrd, report):
     cmdline = f"console=ttyS0 quiet panic=-1 iperf.seconds={options.seconds}"
     machine = (options.kernel / "vmlinuz", initrd, cmdline, report, options.cpus)
-    fastvmm = [*guests.fastvmm(options.fastvmm, *machine), "--queues", options.queues,
-               "--net", f"tap={TAP},bridge={BRIDGE}"]
+
+    def fastvmm(vhost):
+        return [*guests.fastvmm(options.fastvmm, *machine), "--queues", options.queues,
+                "--net", f"tap={TAP},bridge={BRIDGE},vhost={vhost}"]
 
     def qemu(vhost):
         return [*guests.qemu("q35", *machine),
@@ -61,20 +53,22 @@ def commands(options, initrd, report):
                 "-device", "virtio-net-pci,netdev=net,disable-legacy=on"
                 + (f",mq=on,vectors={2 * options.queues + 2}" if options.queues > 1 else "")]
 
-    found = {"fastvmm": fastvmm, "QEMU": qemu("off")}
+    found = {"fastvmm": fastvmm("off"), "QEMU": qemu("off")}
     if not os.path.exists("/dev/vhost-net"):
         subprocess.run(["modprobe", "vhost_net"], check=False, stderr=subprocess.DEVNULL)
     if os.path.exists("/dev/vhost-net"):
+        found["fastvmm vhost"] = fastvmm("on")
         found["QEMU vhost"] = qemu("on")
     return found
 
 
 def start_peers():
-    """iperf3's server, and fio's for round trips, which ends with its client."""
+    """iperf3's server, and fio's for round trips, which ends with its client. With --thread, fio is one
+    process: a child of it would outlive it, and take the next guest's connection."""
     return [subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
             for words in (["iperf3", "-s"],
-                          ["fio", "--name=rr", "--ioengine=net", "--protocol=tcp", "--listen",
+                          ["fio", "--thread", "--name=rr", "--ioengine=net", "--protocol=tcp", "--listen",
                            f"--port={RR_PORT}", "--rw=read", "--pingpong=1", "--bs=1", "--size=1g"])]
 
 
@@ -105,19 +99,22 @@ def run(command, report, with_tap, queues, timeout):
     return {line[0]: float(line[1]) for line in words if len(line) == 2 and line[0] in NAMES}
 
 
+PAIRS = [("fastvmm", "QEMU"), ("fastvmm", "QEMU vhost"), ("fastvmm vhost", "QEMU vhost")]
+
+
 def show(samples, rounds):
-    others = [name for name in samples if name != "fastvmm"]
+    pairs = [pair for pair in PAIRS if pair[1] in samples]
     print(f"{os.uname().release}, {rounds} rounds; TCP in kbit/s, UDP in datagrams/s, round trips/s")
     print(f"{'':14}" + "".join(f"{name:>14}" for name in samples)
-          + "".join(f"{'to ' + name:>16}" for name in others))
+          + "  " + ", ".join(f"{one} / {other}" for one, other in pairs))
     for name in NAMES:
         values = {vmm: [run[name] for run in runs if run and name in run] for vmm, runs in samples.items()}
         line = "".join(f"{statistics.median(found):14.0f}" if found else f"{'-':>14}"
                        for found in values.values())
-        for other in others:
-            ratios = [a[name] / b[name] for a, b in zip(samples["fastvmm"], samples[other])
+        for one, other in pairs:
+            ratios = [a[name] / b[name] for a, b in zip(samples[one], samples[other])
                       if a and b and a.get(name) and b.get(name)]
-            line += f"{statistics.median(ratios):15.2f}x" if ratios else f"{'-':>16}"
+            line += f"{statistics.median(ratios):9.2f}x" if ratios else f"{'-':>10}"
         print(f"{name:14}{line}")
     for vmm, runs in samples.items():
         if None in runs:
@@ -133,7 +130,7 @@ def main():
     for program in ("iperf3", "fio", "unshare", "ip"):
         if not shutil.which(program):
             sys.exit(f"iperf.py: {program} is missing; tools/setup installs it")
-    in_namespace()
+    guests.in_namespace("iperf.py")
     make_network()
     with tempfile.TemporaryDirectory() as directory:
         report, initrd = pathlib.Path(directory, "report"), pathlib.Path(directory, "initrd")
@@ -144,7 +141,7 @@ def main():
         samples = {name: [] for name in vmms}
         begin = time.monotonic()
         for number, name in guests.interleaved(list(vmms), options.rounds):
-            samples[name].append(run(vmms[name], report, name != "fastvmm", options.queues,
+            samples[name].append(run(vmms[name], report, "QEMU" in name, options.queues,
                                      SECONDS_TO_BOOT + 12 * options.seconds))
             print(f"round {number + 1} of {options.rounds}: {name} "
                   f"({time.monotonic() - begin:.0f} s)", file=sys.stderr, flush=True)
