@@ -178,7 +178,10 @@ static json_t *nic_document(
 	snprintf(name, sizeof(name), "net%u", index);
 	json_object_set_new(object, "name", json_string(name));
 	json_object_set_new(object, "tap", json_string(net_device_tap_name(nic)));
-	for (unsigned i = 0; i < net_device_pair_count(nic); i++) {
+	json_object_set_new(object, "vhost", json_boolean(net_device_vhost(nic)));
+	json_object_set_new(object, "pairs", pairs);
+	/* The kernel drains the kicks and counts nothing. */
+	for (unsigned i = 0; i < net_device_pair_count(nic) && !net_device_vhost(nic); i++) {
 		struct virtio_device *device = net_device_virtio(nic);
 		json_t *receive = queue_document(device, transport, 2 * i);
 		json_t *transmit = queue_document(device, transport, 2 * i + 1);
@@ -190,7 +193,6 @@ static json_t *nic_document(
 		json_object_set_new(pair, "transmit", transmit);
 		json_array_append_new(pairs, pair);
 	}
-	json_object_set_new(object, "pairs", pairs);
 	return object;
 }
 

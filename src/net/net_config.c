@@ -18,7 +18,8 @@
 
 #define LIST_ITEM_MAX 16
 
-static const char *const keys_text = "tap, bridge, mac, mtu, queues, host-ip, offload, rss and fd";
+static const char *const keys_text =
+	"tap, bridge, mac, mtu, queues, host-ip, offload, rss, vhost and fd";
 
 /* What the kernel takes as an interface's name; '%' would be a pattern to it. */
 static bool name_valid(const char *name)
@@ -239,6 +240,13 @@ static int parse_rss(const char *value, struct net_config *config, struct error 
 	return 0;
 }
 
+static int parse_vhost(const char *value, struct net_config *config, struct error *error)
+{
+	if (parse_bool(value, &config->vhost))
+		return error_set(error, -EINVAL, "--net: vhost=%s: use on or off", value);
+	return 0;
+}
+
 static int append_fd(int fd, struct net_config *config, struct error *error)
 {
 	for (unsigned i = 0; i < config->fd_count; i++) {
@@ -284,6 +292,7 @@ static const struct key {
 	{"host-ip", parse_host_ip, true},
 	{"offload", parse_offload, false},
 	{"rss", parse_rss, false},
+	{"vhost", parse_vhost, false},
 	{"fd", parse_fd, false},
 };
 

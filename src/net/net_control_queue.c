@@ -12,6 +12,7 @@
  */
 #include "net/net_control_queue.h"
 
+#include "net/net_vhost.h"
 #include "net/virtio_net_abi.h"
 #include "util/fd.h"
 
@@ -88,6 +89,8 @@ static void publish_policy(struct net_control_queue *control, const struct net_p
 	 * queue before it loads the policy: one of the two sees the other.
 	 */
 	atomic_store_explicit(&shared->policy, policy, memory_order_seq_cst);
+	if (shared->vhost)
+		net_vhost_follow(shared->vhost);
 	for (unsigned i = 0; i < shared->pairs; i++)
 		fd_signal(control->rx[i]->source.kick_fd);
 	io_source_count_syscalls(&control->source, shared->pairs);

@@ -11,6 +11,7 @@
 #include "net/net_control_queue.h"
 #include "net/net_rx.h"
 #include "net/net_tx.h"
+#include "net/net_vhost.h"
 #include "net/tap.h"
 #include "net/topology.h"
 #include "net/virtio_net_abi.h"
@@ -34,7 +35,8 @@ struct net_device {
 	struct net_shared shared;
 	struct tap tap;
 	struct net_steering steering;
-	bool hash_report; /* can be offered */
+	struct net_vhost vhost; /* where shared.vhost is set */
+	bool hash_report;       /* can be offered */
 	struct topology *topology;
 	struct io_worker **workers;
 	unsigned worker_count;
@@ -91,7 +93,7 @@ static uint64_t features_to_offer(const struct net_device *device, uint32_t want
 	}
 	if (offloads)
 		features |= FEATURE(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
-	return features;
+	return device->shared.vhost ? net_vhost_features(features) : features;
 }
 
 /* Section 5.1.3.1: each of `features` needs one of `needs`. */
@@ -198,6 +200,8 @@ static int net_activate(struct virtio_device *virtio)
 	result = set_hash_report(device, virtio_device_has(virtio, VIRTIO_NET_F_HASH_REPORT));
 	if (!result)
 		result = tap_set_offloads(&device->tap, policy->offloads);
+	if (!result && device->shared.vhost)
+		result = net_vhost_activate(device->shared.vhost);
 	return atomic_load(&device->shared.gone) ? 0 : result;
 }
 
@@ -212,6 +216,8 @@ static int net_queue_start(struct virtio_device *virtio, unsigned index)
 			&queue->virtqueue, queue->kick_fd, queue->call_fd);
 	if (index > control_index(device))
 		return 0; /* without MQ, further queues have no meaning: nobody serves them */
+	if (device->shared.vhost)
+		return net_vhost_queue_start(device->shared.vhost, index);
 	return index % 2 ? net_tx_start(device->tx[pair], worker_of(device, pair))
 	                 : net_rx_start(device->rx[pair], worker_of(device, pair));
 }
@@ -225,6 +231,8 @@ static void net_queue_stop(struct virtio_device *virtio, unsigned index)
 		net_control_queue_stop(&device->control);
 	else if (index > control_index(device))
 		return;
+	else if (device->shared.vhost)
+		net_vhost_queue_stop(device->shared.vhost, index);
 	else if (index % 2)
 		net_tx_stop(device->tx[pair]);
 	else
@@ -333,6 +341,13 @@ static int create_device(struct net_device *device, const struct net_config *con
 	else if (make_up_mac(device->mac))
 		return error_set(error, -EIO, "--net: no random numbers for an address; give mac=");
 	init_shared(device);
+	if (config->vhost) {
+		result = net_vhost_init(
+			&device->vhost, &device->shared, worker_of(device, 0), memory, error);
+		if (result)
+			return result;
+		device->shared.vhost = &device->vhost;
+	}
 	if (config->rss)
 		try_hashing(device, name);
 	result = virtio_device_init(&device->virtio, &net_ops, memory, VIRTIO_ID_NET, name,
@@ -386,6 +401,7 @@ void net_device_destroy(struct net_device *device)
 	if (!device)
 		return;
 	virtio_device_deinit(&device->virtio);
+	net_vhost_deinit(&device->vhost);
 	net_steering_deinit(&device->steering);
 	topology_destroy(device->topology);
 	for (unsigned i = 0; i < device->pairs; i++) {
@@ -447,6 +463,11 @@ void net_device_set_poll(struct net_device *device, unsigned poll_us)
 		io_source_set_poll(&device->rx[i]->source, poll_us);
 		io_source_set_poll(&device->tx[i]->source, poll_us);
 	}
+}
+
+bool net_device_vhost(const struct net_device *device)
+{
+	return device->shared.vhost;
 }
 
 unsigned net_device_pair_count(const struct net_device *device)

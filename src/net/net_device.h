@@ -85,6 +85,9 @@ const char *net_device_tap_name(const struct net_device *device);
 /* Changes poll_us of all queues. Main thread. */
 void net_device_set_poll(struct net_device *device, unsigned poll_us);
 
+/* Whether the kernel moves the frames: then there are no counters. Any thread. */
+bool net_device_vhost(const struct net_device *device);
+
 unsigned net_device_pair_count(const struct net_device *device);
 
 /* The worker that serves @pair, which is below net_device_pair_count(). Any thread. */

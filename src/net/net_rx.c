@@ -34,9 +34,6 @@
 #define TURN_FRAMES 64u
 #define TURN_BYTES  (512u << 10)
 
-/* What a single-queue tap may hold that was sent before the guest was there. */
-#define STALE_FRAMES_MAX 4096u
-
 /* Header and the part of the frame that filters look at, at most. */
 #define LOOK_BYTES_MAX (NET_HEADER_HASH_BYTES + NET_FILTER_BYTES)
 
@@ -63,28 +60,6 @@ static void fail(struct net_rx *rx, const char *what)
 
 /* ---- the policy ---- */
 
-/* A queue that cannot be detached keeps what came before the guest was ready. */
-static void drop_stale_frames(struct net_rx *rx)
-{
-	for (unsigned i = 0; i < STALE_FRAMES_MAX; i++) {
-		if (read(tap_fd(rx), rx->spill, sizeof(rx->spill)) < 0)
-			return;
-		counter_add(&rx->counters.stale, 1);
-	}
-}
-
-static void attach_failed(struct net_rx *rx)
-{
-	uint8_t mac[NET_MAC_LENGTH];
-
-	if (!tap_hardware_address(rx->shared->tap, mac)) {
-		fail(rx, "the kernel does not attach its tap queue");
-		return;
-	}
-	rx->dead = true;
-	net_shared_tap_gone(rx->shared);
-}
-
 static void enable(struct net_rx *rx, bool enabled)
 {
 	if (rx->enabled == enabled)
@@ -95,9 +70,9 @@ static void enable(struct net_rx *rx, bool enabled)
 		false; /* receive() arms the poll, which tells at once where there is something */
 	io_source_count_syscalls(&rx->source, 1);
 	if (enabled && !rx->shared->tap->multi_queue)
-		drop_stale_frames(rx);
-	if (net_shared_enable_queue(rx->shared, rx->pair, enabled) && enabled)
-		attach_failed(rx);
+		counter_add(&rx->counters.stale, tap_drop_frames(rx->shared->tap, rx->pair));
+	if (!net_shared_enable_queue(rx->shared, rx->pair, enabled))
+		rx->dead = true;
 }
 
 static uint64_t longest_frame(const struct net_rx *rx, const struct net_policy *policy)

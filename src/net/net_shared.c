@@ -25,10 +25,26 @@ bool net_shared_set_link(struct net_shared *shared, bool up)
 	return true;
 }
 
-int net_shared_enable_queue(struct net_shared *shared, unsigned pair, bool enable)
+static void attach_failed(struct net_shared *shared, unsigned pair)
 {
-	return shared->steering ? net_steering_enable_queue(shared->steering, pair, enable)
-	                        : tap_queue_enable(shared->tap, pair, enable);
+	uint8_t mac[NET_MAC_LENGTH];
+
+	if (tap_hardware_address(shared->tap, mac))
+		net_shared_tap_gone(shared);
+	else
+		virtio_device_fail(shared->device,
+			"receive queue %u: the kernel does not attach its tap queue", pair);
+}
+
+bool net_shared_enable_queue(struct net_shared *shared, unsigned pair, bool enable)
+{
+	int result = shared->steering ? net_steering_enable_queue(shared->steering, pair, enable)
+	                              : tap_queue_enable(shared->tap, pair, enable);
+
+	if (!result || !enable)
+		return true;
+	attach_failed(shared, pair);
+	return false;
 }
 
 void net_shared_tap_gone(struct net_shared *shared)

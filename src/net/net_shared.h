@@ -20,12 +20,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct net_vhost;
+
 struct net_shared {
 	struct virtio_device *device;
 	struct tap *tap;
 	unsigned pairs;                /* of the device; constant */
 	unsigned frame_mtu;            /* what the tap's frames usually stay within; constant */
 	struct net_steering *steering; /* NULL: no receive-side scaling; constant */
+	struct net_vhost *vhost;       /* NULL: frames go through net_rx and net_tx; constant */
 	bool hash_report;              /* was negotiated; constant for a driver's time */
 	int control_fd; /* the control queue's kick eventfd; constant for a driver's time */
 
@@ -46,8 +49,11 @@ static inline unsigned net_shared_header_bytes(const struct net_shared *shared)
 	return shared->hash_report ? NET_HEADER_HASH_BYTES : NET_HEADER_BYTES;
 }
 
-/* tap_queue_enable(), by way of what steers the tap. The queue's worker. */
-int net_shared_enable_queue(struct net_shared *shared, unsigned pair, bool enable);
+/*
+ * tap_queue_enable(), by way of what steers the tap. False where it cannot be attached, which has
+ * been dealt with: the tap is gone, or the device needs a reset. The queue's worker.
+ */
+bool net_shared_enable_queue(struct net_shared *shared, unsigned pair, bool enable);
 
 /*
  * Sets the link up or down in the configuration space; where that is a change, tells the driver.

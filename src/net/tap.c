@@ -28,6 +28,9 @@
  */
 #define SEND_BUFFER_BYTES (1 << 20)
 
+/* What a queue may hold that was sent before the guest was there. */
+#define STALE_FRAMES_MAX 4096u
+
 static const char device_path[] = "/dev/net/tun";
 
 static int explain_device(int code, struct error *error)
@@ -345,6 +348,16 @@ int tap_queue_enable(struct tap *tap, unsigned index, bool enable)
 		return -errno;
 	queue->enabled = enable;
 	return 0;
+}
+
+unsigned tap_drop_frames(struct tap *tap, unsigned index)
+{
+	uint8_t start[NET_HEADER_HASH_BYTES]; /* the kernel forgets the rest of a frame */
+	unsigned count = 0;
+
+	while (count < STALE_FRAMES_MAX && read(tap->queues[index].fd, start, sizeof(start)) >= 0)
+		count++;
+	return count;
 }
 
 int tap_hardware_address(const struct tap *tap, uint8_t ret_mac[NET_MAC_LENGTH])

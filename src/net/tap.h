@@ -79,6 +79,12 @@ int tap_set_program(const struct tap *tap, unsigned long request, int program_fd
 int tap_queue_enable(struct tap *tap, unsigned index, bool enable);
 
 /*
+ * Throws away what the queue holds, for one that cannot be detached and so may hold what was sent
+ * before the guest was there. Returns how many frames. Any thread that may read the queue.
+ */
+unsigned tap_drop_frames(struct tap *tap, unsigned index);
+
+/*
  * Reads the interface's hardware address through the descriptor, which needs no rights and works
  * from any network namespace. 0 or negative errno.
  */

@@ -74,6 +74,12 @@ int virtqueue_start(struct virtqueue *queue, const struct guest_memory *memory,
 	return 0;
 }
 
+struct virtqueue_areas virtqueue_areas(const struct virtqueue *queue)
+{
+	return (struct virtqueue_areas){
+		.desc = queue->desc, .driver = queue->driver, .device = queue->device};
+}
+
 void virtqueue_stop(struct virtqueue *queue)
 {
 	reset_state(queue);

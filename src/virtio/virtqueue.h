@@ -127,6 +127,19 @@ struct virtqueue {
 int virtqueue_start(struct virtqueue *queue, const struct guest_memory *memory,
 	const struct virtqueue_layout *layout);
 
+/* Where a ring's three areas are in this process. */
+struct virtqueue_areas {
+	void *desc;
+	void *driver;
+	void *device;
+};
+
+/*
+ * The areas of a started ring, for a back end in the kernel that serves it instead of the functions
+ * below.
+ */
+struct virtqueue_areas virtqueue_areas(const struct virtqueue *queue);
+
 /*
  * Forgets the ring. Nothing may be in flight that will still be pushed. All functions stay callable
  * and find a queue without work.

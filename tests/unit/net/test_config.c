@@ -62,6 +62,13 @@ Test(config, all_keys_together)
 	cr_expect_arr_eq(config.host_ips[1].bytes, six, 16);
 }
 
+Test(config, vhost_on_and_off)
+{
+	cr_expect_not(parse("tap=t").vhost);
+	cr_expect(parse("tap=t,vhost=on").vhost);
+	cr_expect_not(parse("tap=t,vhost=off").vhost);
+}
+
 Test(config, rss_on_and_off)
 {
 	cr_expect_not(parse("tap=t").rss);
@@ -148,6 +155,7 @@ static const struct {
 	{"tap=t,offload=tso4", "tso4 needs csum"},
 	{"tap=t,rss=some", "use on or off"},
 	{"tap=t,rss=on,rss=off", "twice"},
+	{"tap=t,vhost=force", "use on or off"},
 	{"tap=t,offload=csum:ecn", "ecn needs tso4 or tso6"},
 	{"tap=t,offload=uso", "uso needs csum"},
 	{"tap=t,offload=csum:lro", "\"lro\" is unknown; use on, off or a list"},
