@@ -3,14 +3,13 @@
 import os
 import re
 
-from guest import Scratch, expect
+from guest import SOAK_SECONDS, Scratch, expect
 from lab import GUEST_LIBRARY, Lab
 
 QUEUES = ["--queues", "4", "--cpus", "4"]
 NIC = "tap=auto,bridge=br0"
 TRANSFER = 100_000_000
-# Of the mixed traffic; FASTVMM_SOAK_SECONDS=600 for the long one.
-MIXED_SECONDS = int(os.environ.get("FASTVMM_SOAK_SECONDS", "30"))
+GROWTH_KIB = 256  # of fastvmm's own memory, while traffic goes on
 
 # iperf NAME ARGUMENT...: "NAME received N of M" in bytes (UDP: datagrams), or the job fails.
 IPERF = r"""
@@ -63,7 +62,7 @@ say link $(cat /sys/class/net/eth0/carrier)
 # Both transfers at once; the sums go to the result as "sink SHA" and "source SHA". The programs behind
 # nc -e have the socket as their input and output: nc itself copies a kilobyte at a time.
 TRANSFERS = r"""
-head -c """ + str(TRANSFER) + r""" /dev/urandom >/tmp/data
+head -c ${BYTES:-""" + str(TRANSFER) + r"""} /dev/urandom >/tmp/data
 sum=$(sha256sum </tmp/data | cut -d' ' -f1)
 transfer() {
 	nc $HOST4 $SOURCE -e sh -c 'sha256sum >/tmp/arrived' &
@@ -75,9 +74,9 @@ transfer() {
 """
 
 
-def random_file(host):
+def random_file(host, length=TRANSFER):
     path = host.scratch / "random"
-    path.write_bytes(os.urandom(TRANSFER))
+    path.write_bytes(os.urandom(length))
     return path
 
 
@@ -135,6 +134,37 @@ answers $HOST4
     expect(int(words["rounds"]) >= 1, "nothing was changed")
     expect(words["refused"] in ("", "/tmp/refused-rx-off", "/tmp/refused-rx-off /tmp/refused-rx-on"),
            f"refused: {words['refused']}")
+
+
+def vhost(host):
+    """The kernel moves the frames: streams, two transfers, fewer pairs, another driver's life."""
+    with Lab(host) as lab:
+        lab.run("modprobe", "vhost_net")
+        lab.iperf_server()
+        peer = lab.peer(random_file(host, 20_000_000))
+        outcome = lab.guest(IPERF + "BYTES=20000000\n" + TRANSFERS + r"""
+up 2
+transfer || exit 1
+iperf tcp-out-4 -P 4
+iperf udp-in-4 -u -b 2M -P 4 -R
+ethtool -L eth0 combined 1
+iperf tcp-in-1 -R
+ethtool -L eth0 combined 4
+device=$(basename $(readlink /sys/class/net/eth0/device))
+cd /sys/bus/virtio/drivers/virtio_net
+echo $device >unbind
+echo $device >bind
+up 2
+ethtool -L eth0 combined 4
+iperf tcp-in-4 -P 4 -R
+""", *QUEUES, "--net", f"{NIC},vhost=on", timeout=400)
+        count = matching_sums(outcome, finish(peer))
+    expect(count == 2, f"{count} transfers")
+    words = outcome.words()
+    for name in ("tcp-out-4", "udp-in-4", "tcp-in-1", "tcp-in-4"):
+        expect(int(words.get(name) or 0) >= 100_000, f"{name}: {words.get(name)} bytes arrived")
+    nic = outcome.stats["nics"][0]
+    expect(nic["vhost"] is True and not nic["pairs"], f"statistics: {nic}")
 
 
 def large_frames(host):
@@ -271,21 +301,26 @@ def mixed(host):
     with Lab(host) as lab:
         lab.iperf_server()
         peer = lab.peer(random_file(host))
-        outcome = lab.guest(TRANSFERS + r"""
+        with lab.memory_of_fastvmm() as memory:
+            outcome = lab.guest(TRANSFERS + r"""
 up 2
-end=$(($(cut -d. -f1 /proc/uptime) + """ + str(MIXED_SECONDS) + r"""))
+end=$(($(cut -d. -f1 /proc/uptime) + """ + str(SOAK_SECONDS) + r"""))
 now() { cut -d. -f1 /proc/uptime; }
 while [ $(now) -lt $end ]; do
 	iperf3 -c $HOST4 -u -b 5M -P 2 -t 5 >/dev/null || touch /tmp/udp-failed
 done &
 while [ $(now) -lt $end ]; do ping -q -c 3 -s 4000 $HOST4 >/dev/null; done &
-while [ $(now) -lt $end ]; do transfer || exit 1; done
+while [ $(now) -lt $end ]; do
+	transfer || exit 1
+	echo "two transfers, $((end - $(now))) s left"
+done
 wait
 [ ! -e /tmp/udp-failed ] || say udp failed
 for cpu in 0 1; do taskset -c $cpu ping -c 2 $HOST4 >/dev/null || say stuck $cpu; done
-""", "--queues", "4", "--cpus", "2", "--net", NIC, timeout=MIXED_SECONDS + 400)
+""", "--queues", "4", "--cpus", "2", "--net", NIC, timeout=SOAK_SECONDS + 400)
         count = matching_sums(outcome, finish(peer))
     expect(count >= 2, f"{count} transfers")
+    expect(memory.growth() <= GROWTH_KIB, f"fastvmm's own memory grew: {memory.samples} KiB")
     expect("udp" not in outcome.words(), "iperf3 -u failed")
     expect("stuck" not in outcome.words(), f"a queue is stuck: {outcome.result[-500:]}")
 
@@ -294,6 +329,7 @@ def tests(quick):
     result = [
         ("net/streams", streams),
         ("net/reconfigured under traffic", reconfigured),
+        ("net/vhost", vhost),
         ("net/MTU 9000, VLAN, IPv6", large_frames),
     ]
     if not quick:

@@ -10,6 +10,9 @@ import pathlib
 import subprocess
 import threading
 
+from guest import SOAK_SECONDS, TOP
+
+RUNNER = TOP / "tests/linux/run"
 # A host's start, then a guest's boot, its job and its end: what takes longer hangs.
 START_SECONDS = 60
 SECONDS_PER_TEST = 240
@@ -56,8 +59,8 @@ class Ledger:
 class Pool:
     """Disposable hosts at work on one list of tests."""
 
-    def __init__(self, runner, names, ledger, tries):
-        self.runner, self.names, self.ledger, self.tries = runner, names, ledger, tries
+    def __init__(self, names, ledger, tries):
+        self.names, self.ledger, self.tries = names, ledger, tries
         self.deaths = {}
         self.lock = threading.Lock()
 
@@ -100,12 +103,11 @@ class Pool:
         self.ledger.record(number, "failed")
 
     def _run_host(self, taker):
-        top = pathlib.Path(self.runner).resolve().parents[2]
-        command = [top / "tools/nested-host", "--quiet", "--memory", HOST_MEMORY, "--nvme", "4G",
+        command = [TOP / "tools/nested-host", "--quiet", "--memory", HOST_MEMORY, "--nvme", "4G",
                    "--null-blk", "--out", self.ledger.directory,
-                   "--timeout", START_SECONDS + SECONDS_PER_TEST * len(self.names),
+                   "--timeout", START_SECONDS + SECONDS_PER_TEST * len(self.names) + 2 * SOAK_SECONDS,
                    "--env", "FASTVMM_NATIVE=1", "--env", "FASTVMM_EMULATED=1",
-                   "--", "sh", "-c", PREPARE, "run", self.runner, "--inside", taker]
+                   "--", "sh", "-c", PREPARE, "run", RUNNER, "--inside", taker]
         for name in self.names:
             command += ["--only", name]
         return subprocess.run([str(word) for word in command], check=False,

@@ -19,6 +19,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("FASTVMM_BUILD", TOP / "build"))
 FASTVMM = BUILD / "fastvmm"
 GUESTS = BUILD / "guest"
+# How long mixed network traffic goes on: FASTVMM_SOAK_SECONDS=600 for a long test of that alone.
+SOAK_SECONDS = int(os.environ.get("FASTVMM_SOAK_SECONDS", "30"))
 
 
 class Failure(Exception):

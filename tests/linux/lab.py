@@ -4,8 +4,10 @@ import contextlib
 import itertools
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import threading
 
 from guest import expect
 
@@ -34,6 +36,41 @@ answers() {{
 	return 1
 }}
 """
+
+
+class MemoryWatch(threading.Thread):
+    """Samples the memory that the namespace's fastvmm has for itself, in KiB; guest RAM is shared."""
+    SECONDS = 2
+
+    def __init__(self, namespace):
+        super().__init__(daemon=True)
+        self.namespace, self.samples, self.ended = namespace, [], threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.join()
+
+    def run(self):
+        while not self.ended.wait(self.SECONDS):
+            with contextlib.suppress(OSError):  # it may end at any time
+                self.samples += self._anonymous()
+
+    def _anonymous(self):
+        pids = subprocess.run(["ip", "netns", "pids", self.namespace], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout.split()
+        files = [pathlib.Path("/proc", pid) for pid in pids]
+        return [int(re.search(r"^RssAnon:\s*(\d+) kB", (file / "status").read_text(), re.M)[1])
+                for file in files if (file / "comm").read_text() == "fastvmm\n"]
+
+    def growth(self):
+        """How much more there was at most in the second half than in the first, KiB."""
+        half = len(self.samples) // 2
+        expect(half >= 3, f"fastvmm's memory was read {len(self.samples)} times only")
+        return max(self.samples[half:]) - max(self.samples[:half])
 
 
 class Lab:
@@ -99,6 +136,10 @@ class Lab:
             if "Server listening" in line:
                 return server
         raise AssertionError("iperf3 -s ended")
+
+    def memory_of_fastvmm(self):
+        """A MemoryWatch, to be entered while one guest runs."""
+        return MemoryWatch(self.name)
 
     def peer(self, file):
         """tests/linux/net_peer.py, ready."""
