@@ -45,6 +45,7 @@ int cpulist_parse(const char *text, int **ret_cpus, unsigned *ret_count)
 	auto_free int *cpus = NULL;
 	unsigned count = 0;
 	cpu_set_t allowed;
+	int missing = 0; /* told last: a malformed list is the mistake to be seen first */
 
 	if (sched_getaffinity(0, sizeof(allowed), &allowed))
 		return -errno;
@@ -58,13 +59,17 @@ int cpulist_parse(const char *text, int **ret_cpus, unsigned *ret_count)
 		if (first < 0 || last < first)
 			return -EINVAL;
 		result = append_range(first, last, &allowed, &cpus, &count);
-		if (result)
+		if (result == -ENODEV)
+			missing = result;
+		else if (result)
 			return result;
 		if (*at == '\0')
 			break;
 		if (*at != ',')
 			return -EINVAL;
 	}
+	if (missing)
+		return missing;
 	*ret_cpus = take_pointer(cpus);
 	*ret_count = count;
 	return 0;
