@@ -16,6 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 # The host's addresses on the bridge. Guests take .2 and .3.
 HOST4, HOST6 = "192.0.2.1", "2001:db8::1"
 SINK, SOURCE = 7001, 7002
+END_SECONDS = 10  # of a process in the namespace, once it is told to end
 
 # Shell functions for the jobs of guests.
 GUEST_LIBRARY = rf"""
@@ -63,8 +64,9 @@ class MemoryWatch(threading.Thread):
         pids = subprocess.run(["ip", "netns", "pids", self.namespace], check=True,
                               stdout=subprocess.PIPE, text=True).stdout.split()
         files = [pathlib.Path("/proc", pid) for pid in pids]
-        return [int(re.search(r"^RssAnon:\s*(\d+) kB", (file / "status").read_text(), re.M)[1])
-                for file in files if (file / "comm").read_text() == "fastvmm\n"]
+        found = [re.search(r"^RssAnon:\s*(\d+) kB", (file / "status").read_text(), re.M)
+                 for file in files if (file / "comm").read_text() == "fastvmm\n"]
+        return [int(line[1]) for line in found if line]  # one that has ended has no memory
 
     def growth(self):
         """How much more there was at most in the second half than in the first, KiB."""
@@ -127,13 +129,19 @@ class Lab:
     def _end(process):
         if process.poll() is None:
             process.terminate()
-        process.wait()
+        try:
+            process.wait(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         process.stdout.close()
 
     def iperf_server(self, port=5201):
         server = self.start("iperf3", "-s", "-p", port, "--forceflush")
         for line in server.stdout:
             if "Server listening" in line:
+                # It tells of every second of every stream: a pipe that nobody reads would stop it.
+                threading.Thread(target=server.stdout.read, daemon=True).start()
                 return server
         raise AssertionError("iperf3 -s ended")
 
