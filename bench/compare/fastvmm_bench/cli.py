@@ -2,6 +2,7 @@
 """The command line of fastvmm-bench."""
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -18,7 +19,7 @@ disk, medians with 95 % intervals, a permutation test, and what each I/O cost. d
 how to read the report."""
 _STATUS = """\
 exit status: 0 done (and the gate passed), 1 the gate failed, 2 it could not be run, 3 the gate could not
-be decided because the host was not quiet, 130 interrupted."""
+be decided because the host was not quiet, 130 or 143 interrupted."""
 
 
 def _size(text):
@@ -211,9 +212,16 @@ def _list(options):
     return 0
 
 
+def _end_on_signal(number, _):
+    """As an exception, so that the VMM that runs is ended too."""
+    raise SystemExit(128 + number)
+
+
 def main(arguments=None):
     options = _parser().parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end_on_signal)
     try:
         return options.function(options)
     except BenchError as error:

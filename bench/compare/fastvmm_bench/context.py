@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all runs share: the guest, the disk images, the measured time, a directory for small files."""
+import fcntl
 import os
 import shutil
 import subprocess
@@ -23,8 +24,11 @@ class Context:
         self.file_system = ""
         self._temporary = tempfile.mkdtemp(prefix="fastvmm-bench-")
         self._files = 0
+        self._lock = None
 
     def close(self):
+        if self._lock:
+            self._lock.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def temporary_file(self, name):
@@ -52,6 +56,7 @@ class Context:
             self.file_system = f"none (block device {self.device})"
             return
         os.makedirs(self.disk_directory, exist_ok=True)
+        self._lock_directory()
         self.file_system = file_system_of(self.disk_directory)
         if self.file_system in _UNFIT:
             raise BenchError(f"{self.disk_directory} is on {self.file_system}, where io_uring hands "
@@ -67,6 +72,15 @@ class Context:
                     file.write(os.urandom(_BLOCK))
                 file.flush()
                 os.fsync(file.fileno())
+
+    def _lock_directory(self):
+        """Two comparisons would share images, and each would be the other's noise."""
+        self._lock = open(os.path.join(self.disk_directory, ".lock"), "wb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BenchError(f"{self.disk_directory}: another fastvmm-bench is at work there; wait for it, "
+                             "or name another directory with --disk-dir") from error
 
     def settle_disks(self, workload):
         """Before each run: nothing dirty; in the page cache, or out of it where O_DIRECT is asked for."""
