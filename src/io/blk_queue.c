@@ -347,6 +347,7 @@ static void take_batch(struct blk_queue *queue, unsigned max)
 		fail(queue, "the ring is malformed");
 		return;
 	}
+	io_source_count_work(&queue->source, (unsigned)taken);
 	queue->limits.capacity = disk_size(queue->channel.disk) / DISK_SECTOR;
 	queue->durable = atomic_load_explicit(queue->setup.writethrough, memory_order_relaxed);
 	queue->channel.lone = taken == 1 && !queue->source.in_flight;

@@ -35,6 +35,7 @@ const char *const io_worker_stat_names[IO_WORKER_STATS] = {
 	"spins",
 	"signals",
 	"other_syscalls",
+	"work",
 	"contended",
 };
 
@@ -113,6 +114,7 @@ static int start_loop(struct io_worker *worker)
 	worker->thread_id = thread_id();
 	worker->unarmed = 1; /* the command eventfd */
 	worker->now = clock_ns();
+	poll_trial_init(&worker->trial);
 	return 0;
 }
 
@@ -238,6 +240,7 @@ void io_worker_stats(const struct io_worker *worker, uint64_t ret_values[IO_WORK
 		&counters->spins,
 		&counters->signals,
 		&counters->other_syscalls,
+		&counters->work,
 		&counters->contended,
 	};
 

@@ -10,8 +10,9 @@
  *
  * A source is *polled* (the worker looks at its ring itself, the driver need not kick) or *armed*
  * (a kick on its eventfd wakes the worker). Which of them pays is learned per source, from the gaps
- * between its own requests (io/poll_window.h). When every source is armed, the worker sleeps in the
- * kernel without a timeout and costs nothing.
+ * between its own requests (io/poll_window.h), and whether polling pays at all from what the driver
+ * gets done with it and without (io/poll_trial.h). When every source is armed, the worker sleeps in
+ * the kernel without a timeout and costs nothing.
  *
  * Threads: functions say who may call them. "Owner" is the worker's thread: inside any io_source
  * operation, or inside a function run by io_worker_call(). The functions for other threads block
@@ -126,11 +127,12 @@ struct io_worker_counters {
 	struct counter spins;   /* empty looks while polling */
 	struct counter signals; /* eventfd writes of sources */
 	struct counter other_syscalls;
+	struct counter work;      /* requests and frames of all sources */
 	struct counter contended; /* times that polling was given up: others want the CPU */
 };
 
 /* A copy for reports, in the order of io_worker_stat_names. */
-#define IO_WORKER_STATS 10
+#define IO_WORKER_STATS 11
 extern const char *const io_worker_stat_names[IO_WORKER_STATS];
 
 /*
@@ -203,6 +205,12 @@ unsigned io_source_space(const struct io_source *source);
 
 /* The worker's ring, for fixed files, registered memory and features. Owner. */
 struct ring *io_worker_ring(struct io_worker *worker);
+
+/*
+ * Says that @count requests or frames of the driver's were taken or brought: by that the worker judges
+ * whether polling makes the driver faster. Owner; does nothing for a source without a worker.
+ */
+void io_source_count_work(struct io_source *source, unsigned count);
 
 /* Adds to counters.other_syscalls, for a source that makes system calls itself. Owner. */
 void io_source_count_syscalls(struct io_source *source, unsigned count);

@@ -10,8 +10,11 @@
  * the ring as multishot polls, which fire once per write and need no draining: a kick costs the
  * worker no system call but the sleep that it ends.
  *
+ * Windows say when to poll; whether polling makes the driver faster at all is tried out now and then
+ * (io/poll_trial.h), and where it does not, no window opens.
+ *
  * Time is read once in 64 looks (a few microseconds); work that comes in between counts as a gap of
- * nothing. So a busy turn reads no clock at all, and neither does a sleeping worker.
+ * nothing. So a busy turn reads no clock at all, and a sleep ends with one reading.
  */
 #include "io/worker_private.h"
 
@@ -40,7 +43,7 @@
 static uint32_t window_length(
 	const struct io_worker *worker, const struct poll_window *window, bool busy)
 {
-	if (unlikely(worker->hold_until))
+	if (unlikely(worker->hold_until) || !poll_trial_polls(&worker->trial))
 		return 0;
 	return poll_window_length(window, busy ? BUSY_LIMIT_NS : window->limit_ns);
 }
@@ -268,13 +271,17 @@ static bool may_sleep(const struct io_worker *worker)
 	       !has_commands(worker) && !worker->exiting && !must_check_stopping(worker);
 }
 
-/* While polling is held back nothing spins, so the clock is read after each sleep. */
-static void end_hold(struct io_worker *worker)
+static void judge_polling(struct io_worker *worker)
 {
-	if (likely(!worker->hold_until))
-		return;
+	poll_trial_step(&worker->trial, worker->now, counter_read(&worker->counters.work));
+}
+
+/* Without polling there are no ticks, so the clock is read after each sleep. */
+static void slept(struct io_worker *worker)
+{
 	worker->now = clock_ns();
-	if (worker->now < worker->hold_until)
+	judge_polling(worker);
+	if (likely(!worker->hold_until) || worker->now < worker->hold_until)
 		return;
 	worker->hold_ended = worker->now;
 	worker->hold_until = 0;
@@ -287,7 +294,7 @@ static void enter(struct io_worker *worker, bool wait)
 	counter_add(&worker->counters.enters, 1);
 	if (wait) {
 		counter_add(&worker->counters.sleeps, 1);
-		end_hold(worker);
+		slept(worker);
 	}
 	if (likely(result >= 0)) {
 		counter_add(&worker->counters.sqes, (uint64_t)result);
@@ -493,6 +500,7 @@ static void tick(struct io_worker *worker)
 
 	worker->now = clock_ns();
 	check_contention(worker, before);
+	judge_polling(worker);
 	worker->looks = 0;
 	worker->only_spins = true;
 	for (unsigned i = worker->active_count; i-- > 0;) {
@@ -528,6 +536,12 @@ static void spin(struct io_worker *worker)
 	counter_add(&worker->counters.spins, looks);
 	if (worker->looks >= TICK)
 		tick(worker);
+}
+
+void io_source_count_work(struct io_source *source, unsigned count)
+{
+	if (likely(source->worker))
+		counter_add(&source->worker->counters.work, count);
 }
 
 void worker_turn(struct io_worker *worker)

@@ -2,6 +2,7 @@
 /* What worker.c (life, commands) and worker_loop.c (the loop) share. Private to them. */
 #pragma once
 
+#include "io/poll_trial.h"
 #include "io/worker.h"
 
 #include <pthread.h>
@@ -36,6 +37,7 @@ struct io_worker {
 	uint64_t hold_ended;
 	uint64_t hold_ns;
 	long preemptions;
+	struct poll_trial trial;
 	struct io_source *touched;
 	struct io_source *active[IO_SOURCES_MAX];
 	struct io_source *slots[IO_SOURCES_MAX + 1]; /* slot 0 is the worker */

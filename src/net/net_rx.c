@@ -331,6 +331,7 @@ static void receive(struct net_rx *rx)
 		frames++;
 	}
 	io_source_count_syscalls(&rx->source, frames);
+	io_source_count_work(&rx->source, frames);
 	if (!rx->readable)
 		arm_tap_poll(rx);
 }

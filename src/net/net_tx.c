@@ -129,6 +129,7 @@ static void transmit(struct net_tx *tx)
 			break;
 		done++;
 	}
+	io_source_count_work(&tx->source, (unsigned)done);
 	if (!tx->dead)
 		virtqueue_unpop(tx->queue, &entries[done], (unsigned)(count - done));
 	io_source_count_syscalls(
