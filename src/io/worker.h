@@ -207,8 +207,8 @@ unsigned io_source_space(const struct io_source *source);
 struct ring *io_worker_ring(struct io_worker *worker);
 
 /*
- * Says that @count requests or frames of the driver's were taken or brought: by that the worker judges
- * whether polling makes the driver faster. Owner; does nothing for a source without a worker.
+ * Says that @count requests or frames were taken from the driver or brought to it: by that the
+ * worker judges whether polling makes it faster. Owner; does nothing for a source without a worker.
  */
 void io_source_count_work(struct io_source *source, unsigned count);
 
