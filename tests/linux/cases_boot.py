@@ -30,9 +30,8 @@ KERNEL_SHARE = 160
 def boots(host, kernel, cpus, megabytes, image="vmlinuz", cmdline="quiet", minimal=False):
     disk = host.image("disk.img", 64)
     arguments = ["--cpus", cpus, "--memory", f"{megabytes}M", "--queues", cpus, "--disk", disk]
-    if image != "vmlinuz":
-        arguments += ["--kernel", GUESTS / kernel / image]
-    outcome = host.boot(ABOUT, *arguments, kernel=kernel, cmdline=cmdline, minimal=minimal)
+    outcome = host.boot(ABOUT, *arguments, kernel=kernel, image=image, cmdline=cmdline,
+                        minimal=minimal)
     words = outcome.words()
     expect(outcome.status == 0, f"fastvmm ended with {outcome.status}:\n{outcome.output[-2000:]}")
     expect(int(words["cpus"]) == cpus, f"{words['cpus']} CPUs instead of {cpus}")

@@ -53,11 +53,9 @@ class Terminal:
         os.close(self.slave)
 
 
-def with_shell(host, body, cmdline="quiet"):
+def with_shell(host, body, initrd=GUESTS / "cloud-6.1/initrd", cmdline="quiet"):
     disk = host.image("disk.img", 16)
-    guest = GUESTS / "cloud-6.1"
-    terminal = Terminal(host.command("cloud-6.1", guest / "initrd",
-                                     ["--queues", "4", "--disk", disk], cmdline))
+    terminal = Terminal(host.command("cloud-6.1", initrd, ["--queues", "4", "--disk", disk], cmdline))
     try:
         terminal.wait_for(r"[#$] ")
         body(terminal)
@@ -72,8 +70,9 @@ def shell(host):
         terminal.wait_for(r"queues: 4")
         terminal.type("echo wrong\x7f\x7f\x7f\x7f\x7fright-$((6 * 7))\r")
         terminal.wait_for(r"\nright-42")
-        terminal.type("sleep 1000\r")
-        terminal.wait_for("sleep 1000")
+        # What is in the foreground by now says so itself: an earlier Ctrl-c would be the shell's.
+        terminal.type("sh -c 'echo be''gun; exec sleep 1000'\r")
+        terminal.wait_for(r"\nbegun")
         terminal.type("\x03echo after-$((1 + 1))\r")
         terminal.wait_for(r"\nafter-2")
         terminal.type("\x01h")
@@ -83,6 +82,19 @@ def shell(host):
         expect(status == 0, f"Ctrl-a x: fastvmm ended with {status}")
         expect(restored, "Ctrl-a x: the terminal was not restored")
     with_shell(host, body)
+
+
+def go_shell(host):
+    """The shell of u-root, whose own line editor draws the line: moving, inserting, completing."""
+    def body(terminal):
+        terminal.type("elvish\r")
+        terminal.wait_for(r"~\S*# ")
+        terminal.type("echo rght-(+ 40 2)" + "\x1b[D" * 12 + "i\r")
+        terminal.wait_for(r"right-42")
+        terminal.type("cat wrong\x7f\x7f\x7f\x7f\x7f/proc/cmdl\t\r\r")
+        terminal.wait_for(r"console=ttyS0")
+    initrd = host.job_initrd("cloud-6.1", "exit 0", add=("/usr/bin/elvish",))
+    with_shell(host, body, initrd, "quiet fastvmm.end=shell")
 
 
 def ended_by_signal(host):
@@ -95,4 +107,7 @@ def ended_by_signal(host):
 
 
 def tests(quick):
-    return [("console/shell", shell)] + ([] if quick else [("console/SIGTERM", ended_by_signal)])
+    result = [("console/shell", shell)]
+    if not quick:
+        result += [("console/Go shell", go_shell), ("console/SIGTERM", ended_by_signal)]
+    return result

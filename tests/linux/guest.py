@@ -96,9 +96,10 @@ class Host:
         script.unlink()
         return output
 
-    def command(self, kernel, initrd, arguments, cmdline):
+    def command(self, kernel, initrd, arguments, cmdline, image="vmlinux"):
+        """@image: the ELF kernel by default, which need not decompress itself (5 s under emulation)."""
         self.clean()
-        return [FASTVMM, "--kernel", GUESTS / kernel / "vmlinuz", "--initrd", initrd,
+        return [FASTVMM, "--kernel", GUESTS / kernel / image, "--initrd", initrd,
                 "--cmdline", f"console=ttyS0 panic=-1 {cmdline}".strip(),
                 "--report", self.scratch / "report", "--stats", self.scratch / "stats.json",
                 *arguments]
@@ -125,15 +126,15 @@ class Host:
         process.kill()
         raise Failure(f"no \"{line}\" on the report channel")
 
-    def boot(self, job, *arguments, kernel="cloud-6.1", cmdline="quiet", minimal=False,
-             add=(), reboot=False, timeout=300, prefix=()):
+    def boot(self, job, *arguments, kernel="cloud-6.1", image="vmlinux", cmdline="quiet",
+             minimal=False, add=(), reboot=False, timeout=300, prefix=()):
         """Runs @job in a guest to its end. The job's failure is the test's.
 
         @prefix: words in front of the command, such as those that enter a network namespace.
         """
         initrd = self.job_initrd(kernel, job, minimal, add)
         options = [] if reboot else ["--no-reboot"]
-        command = self.command(kernel, initrd, [*options, *arguments], cmdline)
+        command = self.command(kernel, initrd, [*options, *arguments], cmdline, image)
         run = run_bounded([*prefix, *command], timeout)
         outcome = self.outcome(run.returncode, run.stdout)
         expect(outcome.job_status == 0,
