@@ -24,6 +24,8 @@ import guests
 BRIDGE, TAP, ADDRESS, RR_PORT = "br0", "tap0", "192.0.2.1/24", "8765"
 NAMES = ["tcp-out", "tcp-in", "tcp-out-4", "tcp-in-4", "udp-64-out", "udp-64-in", "udp-1400-out",
          "udp-1400-in", "tcp-rr", "interrupts"]
+# Who is compared with whom.
+PAIRS = [("fastvmm", "QEMU"), ("fastvmm", "QEMU vhost"), ("fastvmm vhost", "QEMU vhost")]
 SECONDS_TO_BOOT = 150
 
 
@@ -97,9 +99,6 @@ def run(command, report, with_tap, queues, timeout):
         return None
     words = [line.split() for line in lines]
     return {line[0]: float(line[1]) for line in words if len(line) == 2 and line[0] in NAMES}
-
-
-PAIRS = [("fastvmm", "QEMU"), ("fastvmm", "QEMU vhost"), ("fastvmm vhost", "QEMU vhost")]
 
 
 def show(samples, rounds):

@@ -233,18 +233,21 @@ static int parse_offload(const char *value, struct net_config *config, struct er
 	return check_offloads(config->offloads, error);
 }
 
+static int parse_switch(const char *key, const char *value, bool *ret_on, struct error *error)
+{
+	if (parse_bool(value, ret_on))
+		return error_set(error, -EINVAL, "--net: %s=%s: use on or off", key, value);
+	return 0;
+}
+
 static int parse_rss(const char *value, struct net_config *config, struct error *error)
 {
-	if (parse_bool(value, &config->rss))
-		return error_set(error, -EINVAL, "--net: rss=%s: use on or off", value);
-	return 0;
+	return parse_switch("rss", value, &config->rss, error);
 }
 
 static int parse_vhost(const char *value, struct net_config *config, struct error *error)
 {
-	if (parse_bool(value, &config->vhost))
-		return error_set(error, -EINVAL, "--net: vhost=%s: use on or off", value);
-	return 0;
+	return parse_switch("vhost", value, &config->vhost, error);
 }
 
 static int append_fd(int fd, struct net_config *config, struct error *error)

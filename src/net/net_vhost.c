@@ -63,11 +63,6 @@ static unsigned errors_flush(struct io_source *source)
 	return 0;
 }
 
-static bool errors_arm(struct io_source *source)
-{
-	return errors_poll(source);
-}
-
 static void errors_disarm(struct io_source *source)
 {
 	(void)source;
@@ -78,7 +73,7 @@ static const struct io_source_ops errors_ops = {
 	.process = errors_process,
 	.complete = errors_complete,
 	.flush = errors_flush,
-	.arm = errors_arm,
+	.arm = errors_poll, /* a signal is a kick in any case */
 	.disarm = errors_disarm,
 };
 

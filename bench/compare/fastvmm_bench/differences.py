@@ -46,8 +46,9 @@ def unlike_work(first, second):
     names = _SAME_WORK + (_SAME_GUEST if first.get("guest") == second.get("guest") else ())
     found = [(name, one[name], two[name]) for name in names
              if name in one and name in two and one[name] != two[name]]
-    if None not in (_in_flight(one), _in_flight(two)) and _in_flight(one) != _in_flight(two):
-        found.append(("requests in flight", _in_flight(one), _in_flight(two)))
+    depths = _in_flight(one), _in_flight(two)
+    if None not in depths and depths[0] != depths[1]:
+        found.append(("requests in flight", *depths))
     for disk_one, disk_two in zip(first.get("disks", []), second.get("disks", [])):
         if disk_one.get("sectors") != disk_two.get("sectors"):
             found.append(("sectors of the disk", disk_one.get("sectors"), disk_two.get("sectors")))
