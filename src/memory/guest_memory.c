@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One memfd holds all RAM; each region is a shared mapping of a part of it, so that another
- * process (vhost-user, a migration helper) can map the same pages later. There are at most a
- * handful of regions, and the one that answered last is by far the likeliest to answer next, but
- * remembering it would make look-ups write to shared state: a short linear scan is quicker.
+ * Each region is an anonymous mapping of its own: hosts give transparent huge pages to anonymous
+ * memory that asks for them, and by default not to a memfd (docs/decisions/guest-memory.md). There
+ * are at most a handful of regions, and the one that answered last is by far the likeliest to answer
+ * next, but remembering it would make look-ups write to shared state: a short linear scan is quicker.
  */
 #include "memory/guest_memory.h"
 
@@ -12,7 +12,7 @@
 #include "util/error.h"
 
 #include <errno.h>
-#include <linux/memfd.h>
+#include <linux/mman.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -22,7 +22,6 @@
 struct guest_memory {
 	size_t count;
 	uint64_t size;
-	int fd;
 	struct guest_memory_region regions[GUEST_MEMORY_MAX_REGIONS];
 };
 
@@ -49,35 +48,48 @@ static uint64_t backend_page_size(enum guest_memory_backend backend)
 	return backend == GUEST_MEMORY_HUGE ? HUGE_PAGE_BYTES : PAGE_BYTES;
 }
 
-static int open_backing(enum guest_memory_backend backend, uint64_t size, struct error *error)
+/* From the host's pool of huge pages, which reserves them. */
+static void *map_huge(uint64_t size)
 {
-	bool huge = backend == GUEST_MEMORY_HUGE;
-	auto_fd int fd = memfd_create(
-		"fastvmm-guest", MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
-	int code;
-
-	if (fd >= 0 && !ftruncate(fd, (off_t)size))
-		return take_fd(&fd);
-	code = -errno;
-	return error_set(error, code, "--memory: cannot reserve %llu MiB of %s: %s%s",
-		(unsigned long long)(size >> 20), huge ? "2 MiB huge pages" : "memory",
-		strerror(-code),
-		huge ? "; raise /proc/sys/vm/nr_hugepages or use --memory-backend plain" : "");
+	return mmap(NULL, size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
 }
 
-/* MAP_NORESERVE keeps an overcommitting host usable; huge pages are reserved by their pool. */
+/*
+ * Host virtual and guest physical addresses agree below 2 MiB: only so can KVM map a huge page of the host
+ * as one. MAP_NORESERVE keeps an overcommitting host usable.
+ */
+static void *map_plain(uint64_t gpa, uint64_t size)
+{
+	uint64_t head;
+	char *at;
+
+	if (size > SIZE_MAX - HUGE_PAGE_BYTES) {
+		errno = ENOMEM;
+		return MAP_FAILED;
+	}
+	at = mmap(NULL, size + HUGE_PAGE_BYTES, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		return at;
+	head = (gpa - (uintptr_t)at) % HUGE_PAGE_BYTES;
+	if (head)
+		munmap(at, head);
+	munmap(at + head + size, HUGE_PAGE_BYTES - head);
+	return at + head;
+}
+
 static int map_region(struct guest_memory_region *region,
 	const struct guest_memory_options *options, struct error *error)
 {
 	bool huge = options->backend == GUEST_MEMORY_HUGE;
-	int flags = MAP_SHARED | (huge ? 0 : MAP_NORESERVE);
-	void *host = mmap(NULL, region->size, PROT_READ | PROT_WRITE, flags, region->fd,
-		(off_t)region->fd_offset);
+	void *host = huge ? map_huge(region->size) : map_plain(region->gpa, region->size);
 	int code = -errno;
 
 	if (host == MAP_FAILED)
-		return error_set(error, code, "--memory: cannot map %llu MiB of guest memory: %s%s",
-			(unsigned long long)(region->size >> 20), strerror(-code),
+		return error_set(error, code, "--memory: cannot map %llu MiB of %s: %s%s",
+			(unsigned long long)(region->size >> 20),
+			huge ? "2 MiB huge pages" : "guest memory", strerror(-code),
 			huge ? "; raise /proc/sys/vm/nr_hugepages or use --memory-backend plain"
 			     : "; ask for less memory");
 	region->host = host;
@@ -109,21 +121,13 @@ int guest_memory_create(const struct guest_memory_range *ranges, size_t count,
 	memory = calloc(1, sizeof(*memory));
 	if (!memory)
 		return -ENOMEM;
-	memory->fd = -1;
+	memory->count = count;
 	for (size_t i = 0; i < count; i++) {
-		memory->regions[i] = (struct guest_memory_region){.gpa = ranges[i].gpa,
-			.size = ranges[i].size,
-			.host = MAP_FAILED,
-			.fd_offset = memory->size};
+		memory->regions[i] = (struct guest_memory_region){
+			.gpa = ranges[i].gpa, .size = ranges[i].size, .host = MAP_FAILED};
 		memory->size += ranges[i].size;
 	}
-	memory->count = count;
-	result = open_backing(options->backend, memory->size, error);
-	if (result < 0)
-		return result;
-	memory->fd = result;
 	for (size_t i = 0; i < count; i++) {
-		memory->regions[i].fd = memory->fd;
 		result = map_region(&memory->regions[i], options, error);
 		if (result)
 			return result;
@@ -140,8 +144,6 @@ void guest_memory_destroy(struct guest_memory *memory)
 		if (memory->regions[i].host != MAP_FAILED)
 			munmap(memory->regions[i].host, memory->regions[i].size);
 	}
-	if (memory->fd >= 0)
-		close(memory->fd);
 	free(memory);
 }
 

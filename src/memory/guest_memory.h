@@ -16,8 +16,8 @@ struct guest_memory;
 #define GUEST_MEMORY_MAX_REGIONS 8
 
 enum guest_memory_backend {
-	GUEST_MEMORY_PLAIN, /* a memfd, transparent huge pages where the host gives them */
-	GUEST_MEMORY_HUGE,  /* a memfd of 2 MiB pages from the host's pool (hugetlbfs) */
+	GUEST_MEMORY_PLAIN, /* transparent huge pages where the host gives them */
+	GUEST_MEMORY_HUGE,  /* 2 MiB pages from the host's pool (nr_hugepages) */
 };
 
 /* What the machine asks for: a range of guest physical addresses, page-aligned (4 KiB). */
@@ -35,9 +35,7 @@ struct guest_memory_options {
 struct guest_memory_region {
 	uint64_t gpa;
 	uint64_t size;
-	void *host;         /* first byte, mapped read-write */
-	int fd;             /* the memfd behind it; owned by the guest_memory */
-	uint64_t fd_offset; /* of the first byte within the memfd */
+	void *host; /* first byte, mapped read-write, private to the process */
 };
 
 /*

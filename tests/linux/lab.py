@@ -39,8 +39,15 @@ answers() {{
 """
 
 
+def own_memory(smaps):
+    """KiB of anonymous memory in the text of /proc/PID/smaps without guest RAM, which is what huge pages
+    are asked for."""
+    mappings = re.findall(r"^Anonymous:\s*(\d+) kB$.*?^VmFlags:([^\n]*)$", smaps, re.M | re.S)
+    return sum(int(size) for size, flags in mappings if "hg" not in flags.split())
+
+
 class MemoryWatch(threading.Thread):
-    """Samples the memory that the namespace's fastvmm has for itself, in KiB; guest RAM is shared."""
+    """Samples the memory that the namespace's fastvmm has for itself, in KiB."""
     SECONDS = 2
 
     def __init__(self, namespace):
@@ -58,15 +65,15 @@ class MemoryWatch(threading.Thread):
     def run(self):
         while not self.ended.wait(self.SECONDS):
             with contextlib.suppress(OSError):  # it may end at any time
-                self.samples += self._anonymous()
+                self.samples += self._samples()
 
-    def _anonymous(self):
+    def _samples(self):
         pids = subprocess.run(["ip", "netns", "pids", self.namespace], check=True,
                               stdout=subprocess.PIPE, text=True).stdout.split()
         files = [pathlib.Path("/proc", pid) for pid in pids]
-        found = [re.search(r"^RssAnon:\s*(\d+) kB", (file / "status").read_text(), re.M)
-                 for file in files if (file / "comm").read_text() == "fastvmm\n"]
-        return [int(line[1]) for line in found if line]  # one that has ended has no memory
+        found = [own_memory((file / "smaps").read_text()) for file in files
+                 if (file / "comm").read_text() == "fastvmm\n"]
+        return [size for size in found if size]  # one that has ended has no memory
 
     def growth(self):
         """How much more there was at most in the second half than in the first, KiB."""

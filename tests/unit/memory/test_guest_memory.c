@@ -67,6 +67,34 @@ Test(guest_memory, failed_copies_touch_nothing)
 	guest_memory_destroy(memory);
 }
 
+/* Only so can a huge page of the host be one for the guest. */
+Test(guest_memory, host_and_guest_addresses_agree_below_2_mib)
+{
+	static const struct guest_memory_range ranges[] = {
+		{0x5000, 0x3000}, {0x100000, 8 << 20}, {HIGH_GPA, 2 << 20}};
+	struct guest_memory *memory = NULL;
+
+	cr_assert_eq(guest_memory_create(ranges, 3, &plain, &memory, NULL), 0);
+	for (size_t i = 0; i < 3; i++) {
+		const struct guest_memory_region *region = guest_memory_region(memory, i);
+
+		cr_assert_eq(((uintptr_t)region->host - region->gpa) % (2 << 20), 0);
+		memset(region->host, 0x5a, region->size);
+	}
+	guest_memory_destroy(memory);
+}
+
+Test(guest_memory, a_size_beyond_all_bounds_is_refused)
+{
+	static const struct guest_memory_range range = {0, UINT64_MAX - 0xfff};
+	struct guest_memory *memory = NULL;
+	struct error error = ERROR_INIT;
+
+	cr_assert_eq(guest_memory_create(&range, 1, &plain, &memory, &error), -ENOMEM);
+	cr_assert_not_null(strstr(error.text, "ask for less memory"), "%s", error.text);
+	cr_assert_null(memory);
+}
+
 Test(guest_memory, refuses_bad_ranges)
 {
 	static const struct guest_memory_range overlapping[] = {{0, 0x2000}, {0x1000, 0x1000}};
