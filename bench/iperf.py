@@ -27,6 +27,7 @@ NAMES = ["tcp-out", "tcp-in", "tcp-out-4", "tcp-in-4", "udp-64-out", "udp-64-in"
 # Who is compared with whom.
 PAIRS = [("fastvmm", "QEMU"), ("fastvmm", "QEMU vhost"), ("fastvmm vhost", "QEMU vhost")]
 SECONDS_TO_BOOT = 150
+WARMUP = 2  # of each measurement, in the job
 
 
 def ip(*words):
@@ -77,14 +78,15 @@ def start_peers():
 def run(command, report, with_tap, queues, timeout):
     """{name: value} of one guest; None where it did not come through."""
     report.unlink(missing_ok=True)
+    console = report.with_name("console")
     if with_tap:
         ip("tuntap", "add", TAP, "mode", "tap", *(["multi_queue"] if queues > 1 else []))
         ip("link", "set", TAP, "master", BRIDGE, "up")
     peers = start_peers()
     try:
-        subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout,
-                       check=False)
+        with open(console, "wb") as output:
+            subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output,
+                           stderr=output, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
         pass  # the report says how far it came
     finally:
@@ -95,7 +97,9 @@ def run(command, report, with_tap, queues, timeout):
             ip("link", "del", TAP)
     lines = report.read_text(errors="replace").splitlines() if report.exists() else []
     if "FASTVMM-EXIT 0" not in lines:
-        print(f"it did not come through; its report ends with: {lines[-3:]}", file=sys.stderr)
+        said = console.read_text(errors="replace").splitlines()
+        print(f"it did not come through; its report ends with: {lines[-3:]}, its console with: {said[-3:]}",
+              file=sys.stderr)
         return None
     words = [line.split() for line in lines]
     return {line[0]: float(line[1]) for line in words if len(line) == 2 and line[0] in NAMES}
@@ -141,7 +145,7 @@ def main():
         begin = time.monotonic()
         for number, name in guests.interleaved(list(vmms), options.rounds):
             samples[name].append(run(vmms[name], report, "QEMU" in name, options.queues,
-                                     SECONDS_TO_BOOT + 12 * options.seconds))
+                                     SECONDS_TO_BOOT + 12 * (options.seconds + WARMUP)))
             print(f"round {number + 1} of {options.rounds}: {name} "
                   f"({time.monotonic() - begin:.0f} s)", file=sys.stderr, flush=True)
     show(samples, options.rounds)
