@@ -20,12 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIB            (1ull << 20)
-#define MEMORY_MIN     (64 * MIB)
-#define MEMORY_MAX     (1ull << 46)
-#define MEMORY_DEFAULT (512 * MIB)
-#define WORKERS_MAX    256
-#define LONG_BASE      256 /* getopt values of options without a letter */
+#define MIB              (1ull << 20)
+#define MEMORY_MIN       (64 * MIB)
+#define MEMORY_MAX       (1ull << 46)
+#define MEMORY_DEFAULT   (512 * MIB)
+#define WORKERS_MAX      256
+#define HALT_POLL_US_MAX 1000000
+#define LONG_BASE        256 /* getopt values of options without a letter */
 
 struct option_spec {
 	const char *name;
@@ -201,6 +202,39 @@ static int apply_io_cpus(
 	return parse_cpus(name, value, &options->machine.io_pins, error);
 }
 
+static int apply_halt_poll(
+	struct options *options, const char *name, const char *value, struct error *error)
+{
+	unsigned microseconds = 0;
+	int result = parse_count(name, value, 0, HALT_POLL_US_MAX, &microseconds, error);
+
+	if (!result)
+		options->machine.halt_poll_ns = 1000ll * microseconds;
+	return result;
+}
+
+static int apply_disable_exits(
+	struct options *options, const char *name, const char *value, struct error *error)
+{
+	static const struct {
+		const char *text;
+		bool hlt, pause;
+	} sets[] = {
+		{"hlt", true, false},
+		{"pause", false, true},
+		{"hlt,pause", true, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		if (!strcmp(value, sets[i].text)) {
+			options->machine.no_hlt_exits = sets[i].hlt;
+			options->machine.no_pause_exits = sets[i].pause;
+			return 0;
+		}
+	}
+	return bad_value(error, name, value, "expected hlt, pause or hlt,pause");
+}
+
 static int apply_kvm(
 	struct options *options, const char *name, const char *value, struct error *error)
 {
@@ -294,6 +328,10 @@ static const struct option_spec specs[] = {
 	{"vcpu-cpus", 0, "LIST", "host CPUs that vCPU threads are pinned to, e.g. 0,2-5",
 		apply_vcpu_cpus},
 	{"io-cpus", 0, "LIST", "host CPUs that I/O threads are pinned to", apply_io_cpus},
+	{"halt-poll-us", 0, "N", "how long KVM waits for a halted vCPU before it gives up the CPU",
+		apply_halt_poll},
+	{"disable-exits", 0, "LIST", "hlt, pause or hlt,pause: the guest keeps its CPUs when idle",
+		apply_disable_exits},
 	{"no-reboot", 0, NULL, "end where the guest wants to reboot", apply_no_reboot},
 	{"report", 0, "FILE", "write what the guest sends to its second serial port to FILE",
 		apply_report},
@@ -373,6 +411,7 @@ static void set_defaults(struct options *options)
 	*options = (struct options){.command = COMMAND_RUN};
 	options->machine.kvm_path = "/dev/kvm";
 	options->machine.memory_size = MEMORY_DEFAULT;
+	options->machine.halt_poll_ns = -1;
 	options->machine.cmdline = "console=ttyS0";
 }
 

@@ -30,6 +30,9 @@ struct machine_disk {
 struct machine_config {
 	const char *kvm_path;
 	unsigned cpus;
+	int64_t halt_poll_ns; /* this and the next two: see struct kvm_vm_options */
+	bool no_hlt_exits;
+	bool no_pause_exits;
 	uint64_t memory_size; /* bytes */
 	struct guest_memory_options memory;
 	const char *kernel;

@@ -160,6 +160,7 @@ static int enable(const struct kvm *kvm, uint32_t capability, uint64_t argument)
 static int apply_knobs(
 	const struct kvm *kvm, const struct kvm_vm_options *options, struct error *error)
 {
+	uint64_t disabled;
 	int result;
 
 	if (options->halt_poll_ns >= 0) {
@@ -167,15 +168,17 @@ static int apply_knobs(
 		                 ? -ERANGE
 		                 : enable(kvm, KVM_CAP_HALT_POLL, (uint64_t)options->halt_poll_ns);
 		if (result)
-			return error_set(error, result, "halt polling: KVM refuses %lld ns: %s",
+			return error_set(error, result, "--halt-poll-us: KVM refuses %lld ns: %s",
 				(long long)options->halt_poll_ns, strerror(-result));
 	}
-	if (options->disable_exits) {
-		result = enable(kvm, KVM_CAP_X86_DISABLE_EXITS, options->disable_exits);
+	disabled = (options->no_hlt_exits ? KVM_X86_DISABLE_EXITS_HLT : 0) |
+	           (options->no_pause_exits ? KVM_X86_DISABLE_EXITS_PAUSE : 0);
+	if (disabled) {
+		result = enable(kvm, KVM_CAP_X86_DISABLE_EXITS, disabled);
 		if (result)
 			return error_set(error, result,
-				"disabling exits: KVM refuses the set 0x%llx, it offers 0x%x: %s",
-				(unsigned long long)options->disable_exits,
+				"--disable-exits: KVM refuses the set 0x%llx, it offers 0x%x: %s",
+				(unsigned long long)disabled,
 				(unsigned)kvm_has(kvm, KVM_CAP_X86_DISABLE_EXITS),
 				strerror(-result));
 	}

@@ -62,8 +62,9 @@ struct kvm_vm_options {
 	uint64_t tss_gpa;          /* three pages outside RAM, for KVM's own use */
 	/* How long a halted vCPU is polled in the kernel, ns; negative: the host's default. */
 	int64_t halt_poll_ns;
-	/* KVM_X86_DISABLE_EXITS_* bits; 0 (the normal case) leaves all exits on. */
-	uint64_t disable_exits;
+	/* The guest keeps its CPU when it executes HLT, or PAUSE in a loop. */
+	bool no_hlt_exits;
+	bool no_pause_exits;
 };
 
 /*

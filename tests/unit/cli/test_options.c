@@ -109,6 +109,8 @@ Test(options, every_refusal_names_its_option)
 		{{"--vcpu-cpus", "a"}, "--vcpu-cpus a: expected a CPU list"},
 		{{"--io-cpus", "1023"}, "--io-cpus 1023: this process may not run"},
 		{{"--workers", "0"}, "--workers 0:"},
+		{{"--halt-poll-us", "1000001"}, "--halt-poll-us 1000001: expected a number"},
+		{{"--disable-exits", "mwait"}, "--disable-exits mwait: expected hlt, pause"},
 		{{"--disk", "a,queues=0"}, "--disk a,queues=0: queues=0: expected"},
 		{{"--net", "tap=x,queues=0"}, "--net"},
 		{{"start"}, "unknown command \"start\""},
@@ -121,6 +123,16 @@ Test(options, every_refusal_names_its_option)
 			"\"%s\" should start with \"%s\"", error.text, cases[i].text);
 		options_deinit(&options);
 	}
+}
+
+Test(options, knobs_of_kvm)
+{
+	cr_assert_eq(PARSE("--memory", "64M"), 0);
+	cr_assert_lt(options.machine.halt_poll_ns, 0, "the host's own setting");
+	cr_assert_not(options.machine.no_hlt_exits || options.machine.no_pause_exits);
+	cr_assert_eq(PARSE("--halt-poll-us", "50", "--disable-exits", "hlt,pause"), 0);
+	cr_assert_eq(options.machine.halt_poll_ns, 50000);
+	cr_assert(options.machine.no_hlt_exits && options.machine.no_pause_exits);
 }
 
 Test(options, memory_is_rounded_up_to_whole_huge_pages)
