@@ -144,6 +144,9 @@ class Plans(unittest.TestCase):
     def test_interleaving(self):
         self.assertEqual("".join(s for _, s in schedule.interleaved("AB", 4)), "ABBAABBA")
         self.assertEqual("".join(s for _, s in schedule.interleaved("ABC", 2)), "ABCCBA")
+        for place in range(3):  # everybody comes as often in each place
+            places = [schedule.interleaved("ABC", 6)[3 * number + place][1] for number in range(6)]
+            self.assertEqual(sorted(places), list("AABBCC"))
 
     def test_best_setting(self):
         def samples(metric, *values):
