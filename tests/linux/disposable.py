@@ -103,8 +103,9 @@ class Pool:
         self.ledger.record(number, "failed")
 
     def _run_host(self, taker):
-        command = [TOP / "tools/nested-host", "--quiet", "--memory", HOST_MEMORY, "--nvme", "4G",
-                   "--null-blk", "--out", self.ledger.directory,
+        # The host does not outlive its runner, however that ends.
+        command = ["setpriv", "--pdeathsig", "TERM", TOP / "tools/nested-host", "--quiet",
+                   "--memory", HOST_MEMORY, "--nvme", "4G", "--null-blk", "--out", self.ledger.directory,
                    "--timeout", START_SECONDS + SECONDS_PER_TEST * len(self.names) + 2 * SOAK_SECONDS,
                    "--env", "FASTVMM_NATIVE=1", "--env", "FASTVMM_EMULATED=1",
                    "--", "sh", "-c", PREPARE, "run", RUNNER, "--inside", taker]
