@@ -70,6 +70,11 @@ static int apply_fixed_buffers(struct machine_disk *disk, const char *value, str
 	return apply_bool("fixed-buffers", value, &disk->blk.fixed_buffers, error);
 }
 
+static int apply_merge(struct machine_disk *disk, const char *value, struct error *error)
+{
+	return apply_bool("merge", value, &disk->blk.merge, error);
+}
+
 static int apply_packed(struct machine_disk *disk, const char *value, struct error *error)
 {
 	return apply_bool("packed", value, &disk->blk.packed, error);
@@ -153,6 +158,8 @@ static const struct disk_key keys[] = {
 		apply_poll},
 	{"fixed-buffers", "on|off", "register guest memory with io_uring (default off)",
 		apply_fixed_buffers},
+	{"merge", "on|off", "carry out neighbouring reads or writes as one (default on)",
+		apply_merge},
 	{"packed", "on|off", "offer packed virtqueues (default off)", apply_packed},
 	{"workers", "N", "I/O threads of its own (default: the shared ones)", apply_workers},
 	{"io-cpus", "LIST", "host CPUs for its own I/O threads; double the commas: 0,,2-5",
@@ -211,6 +218,7 @@ int disk_option_parse(const char *text, struct machine_disk *disk, struct error 
 			{
 				.cache = DISK_CACHE_NONE,
 				.discard = true,
+				.merge = true,
 				.queue_size = QUEUE_SIZE_DEFAULT,
 				.poll_us = BLK_POLL_US_DEFAULT,
 			},

@@ -251,6 +251,7 @@ static int init_queue(struct blk_device *device, const struct blk_config *config
 		.seg_max = device->seg_max,
 		.poll_us = config->poll_us,
 		.fixed_buffers = config->fixed_buffers,
+		.merge = config->merge,
 	};
 	struct file_call call = {.file = &device->files[index], .fd = device->disk->fd};
 	const struct blk_queue *first;

@@ -33,6 +33,7 @@ struct blk_config {
 	uint16_t queue_size; /* power of two, 2 to VIRTQUEUE_SIZE_MAX */
 	unsigned poll_us;    /* bound of the polling windows; 0: no polling */
 	bool fixed_buffers;  /* register guest memory with the workers' rings, at first use */
+	bool merge;          /* neighbouring transfers become one */
 	bool packed;         /* offer packed rings, section 2.8 */
 };
 
@@ -82,6 +83,7 @@ enum blk_stat {
 	BLK_STAT_RESUBMITS, /* SQEs beyond the first: short transfers, retries, fallbacks */
 	BLK_STAT_BOUNCES,   /* transfers through the aligned buffer */
 	BLK_STAT_BATCHES,   /* process() rounds that took at least one request */
+	BLK_STAT_MERGED,    /* transfers that travelled with the one before them */
 	BLK_STATS
 };
 extern const char *const blk_stat_names[BLK_STATS];

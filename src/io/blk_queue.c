@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A chain is loaded into a vector on the stack, parsed there, and what has to outlive the turn is
- * copied to the slot of the chain's id: a request lives in one 128-byte slot, plus a spill
- * array where it has more than two data segments. Slots and arrays lie in one anonymous mapping, so
- * that what the driver never uses costs no memory; the stack of free arrays hands out the warm one.
+ * copied to the slot of the chain's id: a request lives in one 128-byte slot, plus a vector where
+ * it has more than two data segments (io/blk_slots.h).
  *
  * The slot's busy mark is what catches a driver that makes a chain available twice.
+ *
+ * A transfer is held back until the next chain of the batch is parsed, which may continue it
+ * (io/blk_merge.h). If a merged request fails, its parts are carried out one by one, so that each
+ * gets the answer that it would have got alone.
  *
  * A request that finds no SQE, or waits for the bounce buffer, sits in the backlog and is submitted
  * again when that can change: after a completion, or after the next io_uring_enter().
@@ -19,12 +22,10 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define LOADING_IOVS 4u /* header, two data segments, status */
 
-_Static_assert(sizeof(struct blk_slot) == 128, "a slot is two cache lines");
-_Static_assert(sizeof(struct blk_range) <= sizeof(struct iovec), "ranges fit a spill array");
+_Static_assert(sizeof(struct blk_range) <= sizeof(struct iovec), "ranges fit a vector");
 
 const char *const blk_stat_names[BLK_STATS] = {
 	[BLK_STAT_READS] = "reads",
@@ -39,6 +40,7 @@ const char *const blk_stat_names[BLK_STATS] = {
 	[BLK_STAT_RESUBMITS] = "resubmits",
 	[BLK_STAT_BOUNCES] = "bounces",
 	[BLK_STAT_BATCHES] = "batches",
+	[BLK_STAT_MERGED] = "merged",
 };
 
 static void count(struct blk_queue *queue, enum blk_stat stat, uint64_t amount)
@@ -51,32 +53,9 @@ static struct blk_queue *queue_of(struct io_source *source)
 	return container_of(source, struct blk_queue, source);
 }
 
-/* ---- slots and spill arrays ---- */
-
-static struct iovec *spill_at(const struct blk_queue *queue, unsigned index)
-{
-	return queue->spills + (size_t)index * queue->spill_iovs;
-}
-
-static struct iovec *take_spill(struct blk_queue *queue, struct blk_slot *slot)
-{
-	slot->spill = queue->free_spills[--queue->free_spill_count];
-	slot->has_spill = true;
-	return spill_at(queue, slot->spill);
-}
-
-static void release_slot(struct blk_queue *queue, struct blk_slot *slot)
-{
-	if (slot->has_spill)
-		queue->free_spills[queue->free_spill_count++] = slot->spill;
-	slot->has_spill = false;
-	slot->busy = false;
-	queue->busy--;
-}
-
 static struct blk_range *ranges_of(const struct blk_queue *queue, const struct blk_slot *slot)
 {
-	return (struct blk_range *)spill_at(queue, slot->spill);
+	return (struct blk_range *)blk_slots_vector(&queue->slots, slot->vector);
 }
 
 /* ---- answering ---- */
@@ -87,15 +66,15 @@ static void answer(struct blk_queue *queue, struct blk_slot *slot, uint8_t statu
 	if (unlikely(status != VIRTIO_BLK_S_OK))
 		count(queue, BLK_STAT_ERRORS, 1);
 	virtqueue_push(queue->virtqueue, &slot->entry, slot->written);
-	release_slot(queue, slot);
+	blk_slots_release(&queue->slots, slot);
 }
 
 static void push_backlog(struct blk_queue *queue, struct blk_slot *slot)
 {
-	uint16_t index = (uint16_t)(slot - queue->slots);
+	uint16_t index = (uint16_t)(slot - queue->slots.table);
 
 	if (queue->backlog_count++)
-		queue->slots[queue->backlog_tail].next = index;
+		queue->slots.table[queue->backlog_tail].next = index;
 	else
 		queue->backlog_head = index;
 	queue->backlog_tail = index;
@@ -103,7 +82,7 @@ static void push_backlog(struct blk_queue *queue, struct blk_slot *slot)
 
 static struct blk_slot *pop_backlog(struct blk_queue *queue)
 {
-	struct blk_slot *slot = &queue->slots[queue->backlog_head];
+	struct blk_slot *slot = &queue->slots.table[queue->backlog_head];
 
 	queue->backlog_head = slot->next;
 	queue->backlog_count--;
@@ -111,21 +90,47 @@ static struct blk_slot *pop_backlog(struct blk_queue *queue)
 }
 
 static bool next_range(struct blk_queue *queue, struct blk_slot *slot);
+static void finish_merged(struct blk_queue *queue, struct blk_slot *leader);
 
 /* Goes on with a request as far as the engine gets it. */
 static void progress(struct blk_queue *queue, struct blk_slot *slot, enum disk_progress state)
 {
 	while (state == DISK_DONE && !slot->request.result && next_range(queue, slot))
 		state = queue->channel.ops->submit(&queue->channel, &slot->request);
-	if (likely(state == DISK_DONE))
+	if (state != DISK_DONE) {
+		if (state == DISK_WAIT)
+			push_backlog(queue, slot);
+	} else if (unlikely(slot->leads)) {
+		finish_merged(queue, slot);
+	} else {
 		answer(queue, slot, blk_request_status(slot->request.result));
-	else if (state == DISK_WAIT)
-		push_backlog(queue, slot);
+	}
 }
 
 static void submit(struct blk_queue *queue, struct blk_slot *slot)
 {
 	progress(queue, slot, queue->channel.ops->submit(&queue->channel, &slot->request));
+}
+
+/* Answers all parts, or, where there was an error, carries out each alone. */
+static void finish_merged(struct blk_queue *queue, struct blk_slot *leader)
+{
+	bool failed = leader->request.result;
+	struct blk_slot *slot = leader;
+
+	blk_merge_undo(&queue->slots, leader);
+	while (slot) {
+		struct blk_slot *next = blk_merge_next(&queue->slots, slot);
+
+		slot->has_joined = false;
+		if (unlikely(failed)) {
+			count(queue, BLK_STAT_RESUBMITS, 1);
+			submit(queue, slot);
+		} else {
+			answer(queue, slot, VIRTIO_BLK_S_OK);
+		}
+		slot = next;
+	}
 }
 
 /* The driver left nothing to answer to. */
@@ -136,6 +141,28 @@ static void fail(struct blk_queue *queue, const char *what)
 }
 
 /* ---- taking requests ---- */
+
+static void submit_held(struct blk_queue *queue)
+{
+	struct blk_slot *slot = queue->held.leader;
+
+	queue->held.leader = NULL;
+	if (likely(slot))
+		submit(queue, slot);
+}
+
+/* Submits a transfer, at the latest when the batch is over. */
+static void submit_or_join(struct blk_queue *queue, struct blk_slot *slot)
+{
+	if (!queue->setup.merge) {
+		submit(queue, slot);
+	} else if (unlikely(blk_merge_join(&queue->slots, &queue->held, slot))) {
+		count(queue, BLK_STAT_MERGED, 1);
+	} else {
+		submit_held(queue);
+		queue->held = (struct blk_merge){.leader = slot, .tail = slot};
+	}
+}
 
 static void set_request(struct blk_queue *queue, struct blk_slot *slot, enum disk_op op,
 	uint64_t offset, uint64_t length)
@@ -157,14 +184,14 @@ static void start_transfer(
 	count(queue, write ? BLK_STAT_WRITES : BLK_STAT_READS, 1);
 	count(queue, write ? BLK_STAT_WRITE_BYTES : BLK_STAT_READ_BYTES, parsed->data_bytes);
 	if (parsed->data_count > BLK_SLOT_IOVS)
-		iov = take_spill(queue, slot);
+		iov = blk_slots_take_vector(&queue->slots, slot);
 	for (unsigned i = 0; i < parsed->data_count; i++)
 		iov[i] = parsed->data[i];
 	set_request(queue, slot, write ? DISK_WRITE : DISK_READ, parsed->sector * DISK_SECTOR,
 		parsed->data_bytes);
 	slot->request.iov = iov;
 	slot->request.iov_count = parsed->data_count;
-	submit(queue, slot);
+	submit_or_join(queue, slot);
 }
 
 static void set_range(struct blk_queue *queue, struct blk_slot *slot)
@@ -195,7 +222,7 @@ static void start_ranges(
 	uint8_t status;
 
 	count(queue, discard ? BLK_STAT_DISCARDS : BLK_STAT_WRITE_ZEROES, 1);
-	take_spill(queue, slot);
+	blk_slots_take_vector(&queue->slots, slot);
 	status = blk_request_ranges(parsed, &queue->limits, ranges_of(queue, slot), &ranges);
 	if (status != VIRTIO_BLK_S_OK) {
 		answer(queue, slot, status);
@@ -265,7 +292,7 @@ static void load(
 	if (unlikely(loading->result))
 		return;
 	__builtin_prefetch(loading->iov[0].iov_base);
-	__builtin_prefetch(&queue->slots[entry->id], 1);
+	__builtin_prefetch(&queue->slots.table[entry->id], 1);
 }
 
 /* 0, -EBADMSG where the answer is an error whatever was asked, -EPROTO where none can be given. */
@@ -276,8 +303,8 @@ static int parse(struct blk_queue *queue, const struct virtqueue_entry *entry,
 	int result = loading->result;
 
 	if (unlikely(result == -E2BIG)) {
-		chain->iov = queue->scratch;
-		chain->capacity = queue->scratch_iovs;
+		chain->iov = queue->slots.scratch;
+		chain->capacity = queue->slots.scratch_iovs;
 		result = virtqueue_load_chain(queue->virtqueue, entry, chain);
 	}
 	if (likely(!result))
@@ -288,7 +315,7 @@ static int parse(struct blk_queue *queue, const struct virtqueue_entry *entry,
 static void take(
 	struct blk_queue *queue, const struct virtqueue_entry *entry, struct loading *loading)
 {
-	struct blk_slot *slot = &queue->slots[entry->id];
+	struct blk_slot *slot = &queue->slots.table[entry->id];
 	struct blk_request parsed;
 	uint8_t status;
 	int result;
@@ -303,7 +330,7 @@ static void take(
 		return;
 	}
 	slot->busy = true;
-	queue->busy++;
+	queue->slots.busy++;
 	slot->entry = *entry;
 	slot->status = parsed.status;
 	slot->written = parsed.written;
@@ -357,6 +384,7 @@ static void take_batch(struct blk_queue *queue, unsigned max)
 		note_lone(queue, &entries[0], &loadings[0]);
 	for (int i = 0; i < taken && likely(!queue->broken); i++)
 		take(queue, &entries[i], &loadings[i]);
+	submit_held(queue);
 	queue->channel.lone = false;
 	count(queue, BLK_STAT_BATCHES, taken > 0);
 }
@@ -408,7 +436,7 @@ static void blk_process(struct io_source *source)
 static void blk_complete(struct io_source *source, uint32_t tag, int32_t result, uint32_t flags)
 {
 	struct blk_queue *queue = queue_of(source);
-	struct blk_slot *slot = &queue->slots[tag];
+	struct blk_slot *slot = &queue->slots.table[tag];
 	enum disk_progress state;
 
 	(void)flags;
@@ -450,7 +478,7 @@ static void blk_disarm(struct io_source *source)
 
 static bool blk_drained(struct io_source *source)
 {
-	return !queue_of(source)->busy;
+	return !queue_of(source)->slots.busy;
 }
 
 static const struct io_source_ops blk_source_ops = {
@@ -465,27 +493,6 @@ static const struct io_source_ops blk_source_ops = {
 
 /* ---- life ---- */
 
-/* One mapping, cut into the queue's tables. */
-static int map_arena(struct blk_queue *queue, unsigned size)
-{
-	size_t slots = size * sizeof(struct blk_slot);
-	size_t spills = (size_t)size * queue->spill_iovs * sizeof(struct iovec);
-	size_t scratch = queue->scratch_iovs * sizeof(struct iovec);
-	char *at;
-
-	queue->arena_bytes = slots + spills + scratch + size * sizeof(uint16_t);
-	at = mmap(NULL, queue->arena_bytes, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (at == MAP_FAILED)
-		return -ENOMEM;
-	queue->arena = at;
-	queue->slots = (struct blk_slot *)at;
-	queue->scratch = (struct iovec *)(at + slots);
-	queue->free_spills = (uint16_t *)(at + slots + scratch + spills);
-	queue->spills = (struct iovec *)(at + slots + scratch);
-	return 0;
-}
-
 static int init_channel(struct blk_queue *queue)
 {
 	const struct blk_queue_setup *setup = &queue->setup;
@@ -497,22 +504,19 @@ static int init_channel(struct blk_queue *queue)
 
 int blk_queue_init(struct blk_queue *queue, const struct blk_queue_setup *setup, unsigned size_max)
 {
+	unsigned vector_iovs = max_of(setup->seg_max, BLK_RANGES);
 	int result;
 
 	memset(queue, 0, sizeof(*queue));
 	queue->setup = *setup;
-	queue->spill_iovs = max_of(setup->seg_max, BLK_RANGES);
-	queue->scratch_iovs = queue->spill_iovs + BLK_HEADER_IOVS;
-	result = map_arena(queue, size_max);
+	result =
+		blk_slots_init(&queue->slots, size_max, vector_iovs, vector_iovs + BLK_HEADER_IOVS);
 	if (!result)
 		result = init_channel(queue);
 	if (result) {
 		blk_queue_deinit(queue);
 		return result;
 	}
-	queue->free_spill_count = size_max;
-	for (unsigned i = 0; i < size_max; i++)
-		queue->free_spills[i] = (uint16_t)(size_max - 1 - i);
 	for (unsigned i = 0; i < BLK_STATS; i++)
 		atomic_init(&queue->counters.values[i].value, 0);
 	return 0;
@@ -521,9 +525,7 @@ int blk_queue_init(struct blk_queue *queue, const struct blk_queue_setup *setup,
 void blk_queue_deinit(struct blk_queue *queue)
 {
 	disk_channel_deinit(&queue->channel);
-	if (queue->arena)
-		munmap(queue->arena, queue->arena_bytes);
-	queue->arena = NULL;
+	blk_slots_deinit(&queue->slots);
 }
 
 static void begin(

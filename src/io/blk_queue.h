@@ -9,7 +9,9 @@
 #pragma once
 
 #include "io/blk_device.h"
+#include "io/blk_merge.h"
 #include "io/blk_request.h"
+#include "io/blk_slots.h"
 #include "io/disk.h"
 #include "io/worker.h"
 #include "virtio/virtqueue.h"
@@ -20,26 +22,10 @@
 
 struct virtio_device;
 
-#define BLK_SLOT_IOVS   2u   /* in the slot itself; longer vectors take a spill array */
 #define BLK_SEGMENTS    254u /* the most that we offer as SEG_MAX */
 #define BLK_RANGES      32u  /* of a discard or write zeroes */
 #define BLK_HEADER_IOVS 17u  /* scratch for a header and a status split to bytes */
 #define BLK_BATCH       16u  /* chains taken in one turn */
-
-/* A request in flight; the table of them is indexed by the chain's id. */
-struct blk_slot {
-	struct disk_request request;
-	struct virtqueue_entry entry;
-	bool busy; /* the chain is ours: the driver may not offer it again */
-	bool has_spill;
-	uint8_t *status;  /* in guest memory */
-	uint32_t written; /* for the used entry */
-	uint16_t spill;   /* which array, where has_spill */
-	uint16_t next;    /* in the backlog */
-	uint8_t ranges;   /* of a discard or write zeroes: how many, and which is under way */
-	uint8_t range;
-	struct iovec iov[BLK_SLOT_IOVS];
-} cache_aligned;
 
 /* Written by the worker, read by anyone. */
 struct blk_queue_counters {
@@ -57,7 +43,8 @@ struct blk_queue_setup {
 	unsigned seg_max;
 	unsigned poll_us;
 	bool fixed_buffers;
-	bool sync; /* the blocking engine, for tests and fuzzing */
+	bool merge; /* neighbouring transfers become one */
+	bool sync;  /* the blocking engine, for tests and fuzzing */
 };
 
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): lines of their own are the point. */
@@ -66,14 +53,8 @@ struct blk_queue {
 	struct virtqueue *virtqueue;
 	struct disk_channel channel;
 	struct blk_limits limits;
-	struct blk_slot *slots; /* one per ring entry, in `arena` */
-	struct iovec *spills;   /* spill_iovs each, one per ring entry */
-	uint16_t *free_spills;  /* a stack: what was used last is warm */
-	struct iovec *scratch;  /* where a chain is loaded */
-	unsigned scratch_iovs;
-	unsigned spill_iovs;
-	unsigned free_spill_count;
-	unsigned busy;           /* slots */
+	struct blk_slots slots;
+	struct blk_merge held;   /* waits for a neighbour, within take_batch() */
 	uint16_t last_head;      /* of the last lone request, and where its parts were: */
 	const void *last_header; /* likely the next one's too; prefetched, never read */
 	const void *last_status;
@@ -86,8 +67,6 @@ struct blk_queue {
 	uint16_t backlog_count;
 	int call_fd;
 	struct blk_queue_setup setup;
-	void *arena; /* the mapping behind slots, spills, stack and scratch */
-	size_t arena_bytes;
 	cache_aligned struct blk_queue_counters counters;
 };
 

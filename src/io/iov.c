@@ -59,3 +59,13 @@ void iov_zero(const struct iovec *iov, unsigned count)
 	for (unsigned i = 0; i < count; i++)
 		memset(iov[i].iov_base, 0, iov[i].iov_len);
 }
+
+void iov_append(struct iovec *iov, unsigned *count, const struct iovec *next)
+{
+	struct iovec *last = *count ? &iov[*count - 1] : NULL;
+
+	if (last && (char *)last->iov_base + last->iov_len == next->iov_base)
+		last->iov_len += next->iov_len;
+	else
+		iov[(*count)++] = *next;
+}

@@ -19,3 +19,7 @@ size_t iov_scatter(const struct iovec *iov, unsigned count, const void *buffer, 
 
 /* Fills the whole array with zeros. */
 void iov_zero(const struct iovec *iov, unsigned count);
+
+/* Adds @next to the end of @iov, which has room: to its last element where the bytes are adjacent.
+ */
+void iov_append(struct iovec *iov, unsigned *count, const struct iovec *next);

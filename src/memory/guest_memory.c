@@ -2,8 +2,9 @@
 /*
  * Each region is an anonymous mapping of its own: hosts give transparent huge pages to anonymous
  * memory that asks for them, and by default not to a memfd (docs/decisions/guest-memory.md). There
- * are at most a handful of regions, and the one that answered last is by far the likeliest to answer
- * next, but remembering it would make look-ups write to shared state: a short linear scan is quicker.
+ * are at most a handful of regions, and the one that answered last is by far the likeliest to
+ * answer next, but remembering it would make look-ups write to shared state: a short linear scan is
+ * quicker.
  */
 #include "memory/guest_memory.h"
 
@@ -56,8 +57,8 @@ static void *map_huge(uint64_t size)
 }
 
 /*
- * Host virtual and guest physical addresses agree below 2 MiB: only so can KVM map a huge page of the host
- * as one. MAP_NORESERVE keeps an overcommitting host usable.
+ * Host virtual and guest physical addresses agree below 2 MiB: only so can KVM map a huge page of
+ * the host as one. MAP_NORESERVE keeps an overcommitting host usable.
  */
 static void *map_plain(uint64_t gpa, uint64_t size)
 {

@@ -121,6 +121,7 @@ static void start(struct fuzz_input *input)
 		.writethrough = &writethrough[flags >> 1 & 1],
 		.serial = serial,
 		.seg_max = 1 + (flags >> 2 & 15),
+		.merge = true,
 		.sync = true,
 	};
 	struct blk_limits limits = {
@@ -253,8 +254,8 @@ static void check_turn(void)
 	fuzz_require(counter_read(&world.virtqueue.counters.pushed) <=
 		     counter_read(&world.virtqueue.counters.popped));
 	fuzz_require(world.queue.broken || world.virtqueue.in_flight == 0);
-	fuzz_require(world.queue.busy == 0); /* the plain engine leaves nothing in flight */
-	fuzz_require(world.queue.free_spill_count == QUEUE_SIZE);
+	fuzz_require(world.queue.slots.busy == 0); /* the plain engine leaves nothing in flight */
+	fuzz_require(world.queue.slots.free_vector_count == 2 * QUEUE_SIZE);
 	fuzz_require(!world.queue.broken || world.device.status & VIRTIO_STATUS_NEEDS_RESET);
 	fuzz_require(!fstat(world.file, &status) && status.st_size == DISK_BYTES);
 	if (world.queue.limits.readonly)

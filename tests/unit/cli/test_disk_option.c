@@ -18,6 +18,7 @@ Test(disk_option, a_bare_path_gets_the_defaults)
 	cr_assert_eq(disk.blk.cache, DISK_CACHE_NONE);
 	cr_assert(disk.blk.discard);
 	cr_assert_not(disk.blk.readonly);
+	cr_assert(disk.blk.merge);
 	cr_assert_null(disk.blk.serial);
 	disk_option_deinit(&disk);
 }
@@ -29,7 +30,7 @@ Test(disk_option, every_option)
 
 	cr_assert_eq(disk_option_parse("a=b.img,queues=4,queue-size=1024,readonly,cache=unsafe,"
 				       "serial=S1,discard=off,poll-us=0,workers=2,io-cpus=0,"
-				       "fixed-buffers=on,packed",
+				       "fixed-buffers=on,merge=off,packed",
 			     &disk, &error),
 		0, "%s", error.text);
 	cr_assert_str_eq(disk.blk.path, "a=b.img", "a path may hold '='");
@@ -41,6 +42,7 @@ Test(disk_option, every_option)
 	cr_assert_not(disk.blk.discard);
 	cr_assert_eq(disk.blk.poll_us, 0);
 	cr_assert(disk.blk.fixed_buffers);
+	cr_assert_not(disk.blk.merge);
 	cr_assert(disk.blk.packed);
 	cr_assert_eq(disk.workers, 2);
 	cr_assert_eq(disk.pins.count, 1);

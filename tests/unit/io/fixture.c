@@ -95,6 +95,7 @@ static void make_device(struct blk_rig *rig, const struct blk_rig_options *optio
 		.queue_size = options->queue_size ? options->queue_size : 64,
 		.poll_us = options->poll_us,
 		.fixed_buffers = options->fixed_buffers,
+		.merge = options->merge,
 	};
 	struct error error = ERROR_INIT;
 

@@ -56,6 +56,7 @@ struct blk_rig_options {
 	bool readonly;
 	bool no_discard;
 	bool fixed_buffers;
+	bool merge;
 	enum disk_cache cache; /* the default here is NONE, as it is the first */
 	uint64_t features;     /* 0: all that the device offers */
 	const char *serial;

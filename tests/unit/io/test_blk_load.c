@@ -205,7 +205,8 @@ static void run_players(unsigned queues)
 
 static void load(unsigned workers, unsigned poll_us, enum disk_cache cache, unsigned requests)
 {
-	blk_rig_init(&rig, &(struct blk_rig_options){.bytes = QUEUES_MAX * DEPTH * AREA,
+	blk_rig_init(&rig, &(struct blk_rig_options){.merge = true,
+				   .bytes = QUEUES_MAX * DEPTH * AREA,
 				   .queues = QUEUES_MAX,
 				   .queue_size = 128,
 				   .workers = workers,
@@ -247,7 +248,8 @@ Test(blk_load, quiesce_loses_nothing)
 {
 	struct virtio_device *virtio;
 
-	blk_rig_init(&rig, &(struct blk_rig_options){.bytes = DEPTH * AREA, .poll_us = 20});
+	blk_rig_init(&rig,
+		&(struct blk_rig_options){.bytes = DEPTH * AREA, .poll_us = 20, .merge = true});
 	virtio = blk_device_virtio(rig.device);
 	player_init(&players[0], 0, ~0u);
 	players[0].indirect = true;
@@ -297,7 +299,8 @@ static void forget_flight(struct player *player)
 
 Test(blk_load, reset_under_load)
 {
-	blk_rig_init(&rig, &(struct blk_rig_options){.bytes = 2 * DEPTH * AREA,
+	blk_rig_init(&rig, &(struct blk_rig_options){.merge = true,
+				   .bytes = 2 * DEPTH * AREA,
 				   .queues = 2,
 				   .workers = 2,
 				   .poll_us = 20,

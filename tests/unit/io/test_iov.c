@@ -66,3 +66,17 @@ Test(iov, zero_fills_all_of_it)
 	iov_zero(parts, 4);
 	cr_assert_eq(memcmp(area, "\0\0\0d\0fgh\0\0\0\0\0nop", sizeof(area)), 0);
 }
+
+Test(iov, append_joins_what_is_adjacent)
+{
+	struct iovec iov[3], next[] = {{area, 4}, {area + 4, 2}, {area + 8, 1}};
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < 3; i++)
+		iov_append(iov, &count, &next[i]);
+	cr_assert_eq(count, 2);
+	cr_assert_eq(iov[0].iov_base, area);
+	cr_assert_eq(iov[0].iov_len, 6);
+	cr_assert_eq(iov[1].iov_base, area + 8);
+	cr_assert_eq(iov[1].iov_len, 1);
+}
