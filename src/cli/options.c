@@ -539,6 +539,7 @@ void options_print_help(void)
 	     "repeated\n"
 	     "  offload=on|off|LIST      LIST of csum, tso4, tso6, ecn, uso joined by ':'\n"
 	     "  rss=on|off               offer receive-side scaling and hashes (default off)\n"
+	     "  packed=on|off            offer packed virtqueues (default off)\n"
 	     "  vhost=on|off             let the kernel's vhost-net move the frames (default off)\n"
 	     "  fd=N:N...                tap queues opened by somebody else, instead of tap=\n"
 	     "\n"

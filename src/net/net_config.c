@@ -19,7 +19,7 @@
 #define LIST_ITEM_MAX 16
 
 static const char *const keys_text =
-	"tap, bridge, mac, mtu, queues, host-ip, offload, rss, vhost and fd";
+	"tap, bridge, mac, mtu, queues, host-ip, offload, rss, packed, vhost and fd";
 
 /* What the kernel takes as an interface's name; '%' would be a pattern to it. */
 static bool name_valid(const char *name)
@@ -245,6 +245,11 @@ static int parse_rss(const char *value, struct net_config *config, struct error 
 	return parse_switch("rss", value, &config->rss, error);
 }
 
+static int parse_packed(const char *value, struct net_config *config, struct error *error)
+{
+	return parse_switch("packed", value, &config->packed, error);
+}
+
 static int parse_vhost(const char *value, struct net_config *config, struct error *error)
 {
 	return parse_switch("vhost", value, &config->vhost, error);
@@ -295,6 +300,7 @@ static const struct key {
 	{"host-ip", parse_host_ip, true},
 	{"offload", parse_offload, false},
 	{"rss", parse_rss, false},
+	{"packed", parse_packed, false},
 	{"vhost", parse_vhost, false},
 	{"fd", parse_fd, false},
 };
@@ -345,6 +351,10 @@ static int check_adopted(struct net_config *config, struct error *error)
 
 static int check_whole(struct net_config *config, struct error *error)
 {
+	if (config->packed && config->vhost)
+		return error_set(error, -EINVAL,
+			"--net: packed=on cannot go with vhost=on: the kernel's vhost-net serves "
+			"split rings only");
 	if (config->fd_count)
 		return check_adopted(config, error);
 	if (!config->tap[0] && !config->tap_auto)

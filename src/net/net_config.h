@@ -4,7 +4,7 @@
  * here, only parsed and checked against itself.
  *
  *   tap=NAME|auto[,bridge=NAME][,mac=XX:XX:XX:XX:XX:XX][,mtu=N][,queues=N][,host-ip=CIDR]
- *   [,offload=on|off|LIST][,rss=on|off][,vhost=on|off][,fd=N:N...]
+ *   [,offload=on|off|LIST][,rss=on|off][,packed=on|off][,vhost=on|off][,fd=N:N...]
  *
  * LIST is one or several of csum, tso4, tso6, ecn, uso joined by ':'. host-ip may be given more
  * than once. fd= takes the place of tap=: the descriptors are queues of a tap that somebody else
@@ -55,6 +55,7 @@ struct net_config {
 	unsigned queues;   /* queue pairs; 0: left to the machine, which fills it in */
 	uint32_t offloads; /* set of enum net_offload that may be offered */
 	bool rss;          /* receive-side scaling and reports of hashes may be offered */
+	bool packed;       /* packed rings may be offered, section 2.8; not with vhost */
 	bool vhost;        /* the kernel's vhost-net moves the frames */
 	struct net_address host_ips[NET_HOST_IPS_MAX];
 	unsigned host_ip_count;

@@ -21,6 +21,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,9 +70,9 @@ static const struct {
 				  FEATURE(VIRTIO_NET_F_GUEST_USO6)},
 };
 
-static uint64_t features_to_offer(const struct net_device *device, uint32_t wanted)
+static uint64_t features_to_offer(const struct net_device *device, const struct net_config *config)
 {
-	uint32_t offloads = device->tap.offloads & wanted;
+	uint32_t offloads = device->tap.offloads & config->offloads;
 	uint64_t features = FEATURE(VIRTIO_NET_F_MAC) | FEATURE(VIRTIO_NET_F_STATUS) |
 	                    FEATURE(VIRTIO_NET_F_SPEED_DUPLEX) | FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
 	                    FEATURE(VIRTIO_NET_F_CTRL_VQ) | FEATURE(VIRTIO_NET_F_CTRL_RX) |
@@ -93,6 +94,8 @@ static uint64_t features_to_offer(const struct net_device *device, uint32_t want
 	}
 	if (offloads)
 		features |= FEATURE(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+	if (config->packed)
+		features |= FEATURE(VIRTIO_F_RING_PACKED);
 	return device->shared.vhost ? net_vhost_features(features) : features;
 }
 
@@ -351,8 +354,7 @@ static int create_device(struct net_device *device, const struct net_config *con
 	if (config->rss)
 		try_hashing(device, name);
 	result = virtio_device_init(&device->virtio, &net_ops, memory, VIRTIO_ID_NET, name,
-		2 * device->pairs + 1, config->queue_size,
-		features_to_offer(device, config->offloads));
+		2 * device->pairs + 1, config->queue_size, features_to_offer(device, config));
 	if (result)
 		return error_set(
 			error, result, "--net: cannot make %s: %s", name, strerror(-result));

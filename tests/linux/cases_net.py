@@ -136,6 +136,30 @@ answers $HOST4
            f"refused: {words['refused']}")
 
 
+def packed(host):
+    """Packed virtqueues: two transfers over two queue pairs, another driver's life, two more."""
+    with Lab(host) as lab:
+        peer = lab.peer(random_file(host, 20_000_000))
+        outcome = lab.guest("BYTES=20000000\n" + TRANSFERS + r"""
+up 2
+device=$(basename $(readlink /sys/class/net/eth0/device))
+# Bit 34, counted from the left and from 1: VIRTIO_F_RING_PACKED.
+say packed $(cut -c35 /sys/bus/virtio/devices/$device/features)
+transfer || exit 1
+ethtool -L eth0 combined 1
+cd /sys/bus/virtio/drivers/virtio_net
+echo $device >unbind
+echo $device >bind
+up 2
+transfer || exit 2
+""", "--queues", "2", "--net", f"{NIC},packed=on", timeout=400)
+        count = matching_sums(outcome, finish(peer))
+    expect(outcome.words()["packed"] == "1", "the driver did not take packed rings")
+    expect(count == 4, f"{count} transfers")
+    expect(sum(pairs(outcome, "transmit", "rejected")) == 0, "frames were rejected")
+    expect(sum(pairs(outcome, "receive", "errors")) == 0, "receive errors")
+
+
 def vhost(host):
     """The kernel moves the frames: streams, two transfers, fewer pairs, another driver's life."""
     with Lab(host) as lab:
@@ -329,6 +353,7 @@ def tests(quick):
     result = [
         ("net/streams", streams),
         ("net/reconfigured under traffic", reconfigured),
+        ("net/packed virtqueues", packed),
         ("net/vhost", vhost),
         ("net/MTU 9000, VLAN, IPv6", large_frames),
     ]

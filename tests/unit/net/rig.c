@@ -119,6 +119,13 @@ static void make_parts(struct rig *rig)
 	net_control_queue_init(rig->control, &rig->shared, &rig->rx);
 }
 
+static void start_driver(struct rig *rig, uint64_t features)
+{
+	cr_assert_eq(mock_driver_start(&rig->driver, &rig->virtio, &rig->guest,
+			     features | RIG_RING_FEATURES, 3, RIG_QUEUE_SIZE),
+		0);
+}
+
 void rig_init(struct rig *rig, uint64_t features)
 {
 	const struct io_worker_options options = {.name = "net", .cpu = -1};
@@ -132,17 +139,13 @@ void rig_init(struct rig *rig, uint64_t features)
 			     RIG_QUEUE_SIZE, UINT64_MAX),
 		0);
 	make_parts(rig);
-	cr_assert_eq(mock_driver_start(
-			     &rig->driver, &rig->virtio, &rig->guest, features, 3, RIG_QUEUE_SIZE),
-		0);
+	start_driver(rig, features);
 }
 
 void rig_restart(struct rig *rig, uint64_t features)
 {
 	mock_driver_deinit(&rig->driver);
-	cr_assert_eq(mock_driver_start(
-			     &rig->driver, &rig->virtio, &rig->guest, features, 3, RIG_QUEUE_SIZE),
-		0);
+	start_driver(rig, features);
 }
 
 void rig_deinit(struct rig *rig)

@@ -47,9 +47,17 @@ struct rig {
 		1ull << VIRTIO_NET_F_GUEST_ECN | 1ull << VIRTIO_NET_F_GUEST_ANNOUNCE |             \
 		1ull << VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)
 
+/*
+ * Features of the ring that every driver accepts. The suites are built once for split rings and
+ * once more for packed ones (meson.build).
+ */
+#ifndef RIG_RING_FEATURES
+#define RIG_RING_FEATURES 0ull
+#endif
+
 extern const uint8_t rig_mac[NET_MAC_LENGTH];
 
-/* A live device with @features of RIG_FEATURES (others as well) accepted. */
+/* A live device with @features of RIG_FEATURES (others as well) and RIG_RING_FEATURES accepted. */
 void rig_init(struct rig *rig, uint64_t features);
 void rig_deinit(struct rig *rig);
 

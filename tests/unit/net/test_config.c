@@ -69,6 +69,14 @@ Test(config, vhost_on_and_off)
 	cr_expect_not(parse("tap=t,vhost=off").vhost);
 }
 
+Test(config, packed_on_and_off)
+{
+	cr_expect_not(parse("tap=t").packed);
+	cr_expect(parse("tap=t,packed=on").packed);
+	cr_expect(parse("tap=t,vhost=off,packed=on").packed);
+	cr_expect_not(parse("tap=t,packed=off,vhost=on").packed);
+}
+
 Test(config, rss_on_and_off)
 {
 	cr_expect_not(parse("tap=t").rss);
@@ -156,6 +164,10 @@ static const struct {
 	{"tap=t,rss=some", "use on or off"},
 	{"tap=t,rss=on,rss=off", "twice"},
 	{"tap=t,vhost=force", "use on or off"},
+	{"tap=t,packed=maybe", "packed=maybe: use on or off"},
+	{"tap=t,packed", "packed= needs a value"},
+	{"tap=t,packed=on,vhost=on", "packed=on cannot go with vhost=on"},
+	{"vhost=on,packed=on,fd=5", "packed=on cannot go with vhost=on"},
 	{"tap=t,offload=csum:ecn", "ecn needs tso4 or tso6"},
 	{"tap=t,offload=uso", "uso needs csum"},
 	{"tap=t,offload=csum:lro", "\"lro\" is unknown; use on, off or a list"},

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -400,6 +402,28 @@ Test(device, pairs_go_down_and_up)
 	cr_expect_eq(set_pairs(5), VIRTIO_NET_ERR);
 	cr_expect_eq(set_pairs(0), VIRTIO_NET_ERR);
 	expect_all_on(4);
+}
+
+/* Offered where it was asked for; frames both ways, a command, and another driver's life. */
+Test(device, packed_rings)
+{
+	const uint64_t features = BASIC | FEATURE(VIRTIO_NET_F_MQ) | FEATURE(VIRTIO_F_RING_PACKED) |
+	                          FEATURE(VIRTIO_RING_F_EVENT_IDX);
+
+	start(",queues=2", BASIC);
+	cr_expect_not(rig.virtio->features_offered & FEATURE(VIRTIO_F_RING_PACKED));
+	tap_rig_deinit(&rig);
+	start(",queues=2,packed=on", features);
+	cr_expect(rig.virtio->features_offered & FEATURE(VIRTIO_F_RING_PACKED));
+	for (unsigned life = 0; life < 2; life++) {
+		cr_expect(rig.virtio->queues[0].virtqueue.layout.packed);
+		for (unsigned pair = 0; pair < 2; pair++)
+			tap_rig_post(&rig, pair, 128, 256);
+		cr_assert_eq(set_pairs(2), VIRTIO_NET_OK);
+		for (unsigned i = 0; i < 100; i++)
+			flow_there_and_back(i % 2, 5000 + i);
+		tap_rig_restart(&rig, features);
+	}
 }
 
 Test(device, a_driver_without_mq_has_one_pair_and_its_control_queue_third)

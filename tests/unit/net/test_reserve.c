@@ -2,10 +2,11 @@
 /* The arithmetic of mergeable buffers, on a ring without a worker. */
 #include "net/net_reserve.h"
 
-#include "support/mock_driver.h"
+#include "rig.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/virtio_config.h>
 
 static struct mock_guest guest;
 static struct mock_queue *driver;
@@ -14,7 +15,9 @@ static struct net_reserve reserve;
 
 static void setup(void)
 {
-	const struct mock_queue_options options = {.size = 1024, .indirect = true};
+	const struct mock_queue_options options = {.size = 1024,
+		.packed = RIG_RING_FEATURES >> VIRTIO_F_RING_PACKED & 1,
+		.indirect = true};
 
 	mock_guest_init(&guest, 16 << 20);
 	driver = mock_queue_create(&guest, &options);

@@ -6,6 +6,7 @@
 #include "util/fd.h"
 
 #include <criterion/criterion.h>
+#include <linux/virtio_ring.h>
 #include <sched.h>
 #include <string.h>
 #include <unistd.h>
@@ -324,13 +325,25 @@ Test(rx, a_buffer_that_cannot_be_written_breaks_the_device_only)
 	expect_frame(500, 1);
 }
 
-Test(rx, a_wild_avail_index_breaks_the_device_only)
+/* An avail index far ahead, or, packed, a buffer id that no slot can have. */
+static void break_ring(struct mock_queue *queue)
 {
-	uint16_t *avail = mock_queue_driver_area(rig.driver.queues[RIG_RX]);
+	uint16_t *avail = mock_queue_driver_area(queue);
+	struct vring_packed_desc *slot = mock_queue_desc_area(queue);
 
+	if (!mock_queue_layout(queue)->packed) {
+		__atomic_store_n(&avail[1], 10000, __ATOMIC_RELEASE);
+		return;
+	}
+	slot->id = UINT16_MAX;
+	__atomic_store_n(&slot->flags, mock_queue_packed_avail_flags(queue, 0), __ATOMIC_RELEASE);
+}
+
+Test(rx, a_broken_ring_breaks_the_device_only)
+{
 	host_send(500, 1);
 	rig_wait_counter(&counters()->starved, 1);
-	__atomic_store_n(&avail[1], 10000, __ATOMIC_RELEASE);
+	break_ring(rig.driver.queues[RIG_RX]);
 	fd_signal(rig.virtio.queues[RIG_RX].kick_fd);
 	while (!failed())
 		sched_yield();
