@@ -287,6 +287,62 @@ static bool set_offloads(const struct net_control_limits *limits, uint8_t comman
 	return true;
 }
 
+/* ---- class VIRTIO_NET_CTRL_NOTF_COAL ---- */
+
+/* The end of a command: le32 max_packets, le32 max_usecs. */
+static bool take_limits(struct cursor *data, struct net_coalesce_limits *ret_limits)
+{
+	uint8_t bytes[8];
+
+	if (!take_last(data, bytes, sizeof(bytes)))
+		return false;
+	*ret_limits = (struct net_coalesce_limits){
+		.max_packets = get_le32(bytes), .max_usecs = get_le32(bytes + 4)};
+	return true;
+}
+
+/* le16 index of a queue that is there, le16 reserved. */
+static bool take_queue(
+	const struct net_control_limits *limits, struct cursor *data, uint16_t *ret_queue)
+{
+	uint8_t bytes[4];
+
+	if (!take(data, bytes, sizeof(bytes)) || get_le16(bytes) >= 2 * limits->pairs_max)
+		return false;
+	*ret_queue = get_le16(bytes);
+	return true;
+}
+
+static bool parse_coalesce(const struct net_control_limits *limits, struct cursor *data,
+	struct net_coalesce_command *command)
+{
+	switch (command->command) {
+	case VIRTIO_NET_CTRL_NOTF_COAL_TX_SET:
+	case VIRTIO_NET_CTRL_NOTF_COAL_RX_SET:
+		return has(limits, VIRTIO_NET_F_NOTF_COAL) && take_limits(data, &command->limits);
+	case VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET:
+		return has(limits, VIRTIO_NET_F_VQ_NOTF_COAL) &&
+		       take_queue(limits, data, &command->queue) &&
+		       take_limits(data, &command->limits);
+	case VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET:
+		return has(limits, VIRTIO_NET_F_VQ_NOTF_COAL) &&
+		       take_queue(limits, data, &command->queue) && !data->left;
+	default:
+		return false;
+	}
+}
+
+static enum net_control_effect coalesce(const struct net_control_limits *limits, uint8_t number,
+	struct cursor *data, struct net_coalesce_command *ret_coalesce)
+{
+	struct net_coalesce_command command = {.command = number};
+
+	if (!parse_coalesce(limits, data, &command))
+		return NET_CONTROL_REFUSED;
+	*ret_coalesce = command;
+	return NET_CONTROL_COALESCE;
+}
+
 static bool change(const struct net_control_limits *limits, uint8_t class, uint8_t command,
 	struct cursor *data, struct net_policy *policy)
 {
@@ -307,7 +363,8 @@ static bool change(const struct net_control_limits *limits, uint8_t class, uint8
 }
 
 enum net_control_effect net_control_execute(const struct net_control_limits *limits,
-	const struct iovec *iov, size_t count, uint64_t length, struct net_policy *policy)
+	const struct iovec *iov, size_t count, uint64_t length, struct net_policy *policy,
+	struct net_coalesce_command *ret_coalesce)
 {
 	struct cursor cursor = {.iov = iov, .count = count, .left = length};
 	uint8_t header[2];
@@ -319,6 +376,8 @@ enum net_control_effect net_control_execute(const struct net_control_limits *lim
 		                       header[1] == VIRTIO_NET_CTRL_ANNOUNCE_ACK && !cursor.left
 		               ? NET_CONTROL_ANNOUNCED
 		               : NET_CONTROL_REFUSED;
+	if (header[0] == VIRTIO_NET_CTRL_NOTF_COAL)
+		return coalesce(limits, header[1], &cursor, ret_coalesce);
 	return change(limits, header[0], header[1], &cursor, policy) ? NET_CONTROL_POLICY
 	                                                             : NET_CONTROL_REFUSED;
 }

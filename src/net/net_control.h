@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "net/net_coalesce.h"
 #include "net/net_filter.h"
 #include "net/net_hash.h"
 
@@ -32,6 +33,7 @@ enum net_control_effect {
 	NET_CONTROL_REFUSED,   /* VIRTIO_NET_ERR */
 	NET_CONTROL_POLICY,    /* *policy is changed */
 	NET_CONTROL_ANNOUNCED, /* the driver has announced the guest */
+	NET_CONTROL_COALESCE,  /* *ret_coalesce is what it wants of notifications */
 };
 
 /* A longer command is refused unread; it is room for ten thousand addresses. */
@@ -40,10 +42,11 @@ enum net_control_effect {
 /*
  * Carries out the command in the @length readable bytes of @count segments (class, command, data).
  * Every byte is read once; the number of steps is bounded by @length. @policy changes only where
- * NET_CONTROL_POLICY is returned.
+ * NET_CONTROL_POLICY is returned, @ret_coalesce only with NET_CONTROL_COALESCE.
  */
 enum net_control_effect net_control_execute(const struct net_control_limits *limits,
-	const struct iovec *iov, size_t count, uint64_t length, struct net_policy *policy);
+	const struct iovec *iov, size_t count, uint64_t length, struct net_policy *policy,
+	struct net_coalesce_command *ret_coalesce);
 
 /* The policy after a reset for a driver with these features: one pair, all its GUEST_ offloads. */
 void net_policy_init(

@@ -12,8 +12,10 @@
  */
 #include "net/net_control_queue.h"
 
+#include "net/net_frame.h"
 #include "net/net_vhost.h"
 #include "net/virtio_net_abi.h"
+#include "util/bytes.h"
 #include "util/fd.h"
 
 #include <string.h>
@@ -43,11 +45,17 @@ static struct net_policy *free_policy(struct net_control_queue *control)
 
 /* ---- one command ---- */
 
-static void answer(struct net_control_queue *control, bool accepted)
+/* With @result_bytes of the command's result written behind the answer. */
+static void answer_with(struct net_control_queue *control, bool accepted, uint32_t result_bytes)
 {
 	*control->acknowledge = accepted ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-	virtqueue_push(control->queue, &control->entry, 1);
+	virtqueue_push(control->queue, &control->entry, 1 + result_bytes);
 	control->pending = false;
+}
+
+static void answer(struct net_control_queue *control, bool accepted)
+{
+	answer_with(control, accepted, 0);
 }
 
 static bool followed(const struct net_control_queue *control)
@@ -122,19 +130,65 @@ static void finish(struct net_control_queue *control)
 	answer(control, accepted);
 }
 
+/* What VQ_GET asks for goes behind the answer's byte. */
+static void answer_limits(struct net_control_queue *control, const struct virtqueue_chain *chain,
+	struct net_coalesce_limits limits)
+{
+	uint8_t result[8];
+
+	if (chain->writable_bytes < 1 + sizeof(result)) {
+		answer(control, false);
+		return;
+	}
+	put_le32(result, limits.max_packets);
+	put_le32(result + 4, limits.max_usecs);
+	iov_copy(IOV_WRITE, &chain->iov[chain->readable], chain->writable, 1, result,
+		sizeof(result));
+	answer_with(control, true, sizeof(result));
+}
+
+/*
+ * A queue goes by its limits from its next flush on. One that keeps a notification back may have to
+ * send it now: its worker looks when it is kicked.
+ */
+static void set_coalesce(struct net_control_queue *control, const struct virtqueue_chain *chain,
+	struct net_coalesce_command *command)
+{
+	struct net_shared *shared = control->shared;
+	bool accepted = net_coalesce_execute(&shared->coalesce, shared->pairs, command);
+	unsigned kicks = 0;
+
+	if (accepted && command->command == VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET) {
+		answer_limits(control, chain, command->limits);
+		return;
+	}
+	for (unsigned i = 0; accepted && i < 2 * shared->pairs; i++) {
+		if (!net_coalesce_sets(command, i))
+			continue;
+		fd_signal(shared->device->queues[i].kick_fd);
+		kicks++;
+	}
+	io_source_count_syscalls(&control->source, kicks);
+	answer(control, accepted);
+}
+
 static void execute(struct net_control_queue *control, const struct virtqueue_chain *chain)
 {
 	struct net_policy *next = free_policy(control);
+	struct net_coalesce_command command;
 
 	*next = *policy_in_force(control);
-	switch (net_control_execute(
-		&control->limits, chain->iov, chain->readable, chain->readable_bytes, next)) {
+	switch (net_control_execute(&control->limits, chain->iov, chain->readable,
+		chain->readable_bytes, next, &command)) {
 	case NET_CONTROL_POLICY:
 		publish_policy(control, next);
 		break;
 	case NET_CONTROL_ANNOUNCED:
 		atomic_fetch_and(&control->shared->status, (uint16_t)~VIRTIO_NET_S_ANNOUNCE);
 		answer(control, true);
+		break;
+	case NET_CONTROL_COALESCE:
+		set_coalesce(control, chain, &command);
 		break;
 	case NET_CONTROL_REFUSED:
 		answer(control, false);
@@ -249,6 +303,7 @@ void net_control_queue_reset(
 	control->limits = (struct net_control_limits){
 		.features = features, .pairs_max = control->shared->pairs};
 	net_policy_init(&control->policies[0], features, mac);
+	net_coalesce_reset(&control->shared->coalesce);
 	atomic_store_explicit(
 		&control->shared->policy, &control->policies[0], memory_order_seq_cst);
 }

@@ -37,8 +37,8 @@ void net_control_queue_init(
 	struct net_control_queue *control, struct net_shared *shared, struct net_rx *const *rx);
 
 /*
- * Puts the policy that a driver with these features starts from into force. No queue runs. Main or
- * vCPU thread.
+ * Puts the policy that a driver with these features starts from into force, without coalescing of
+ * notifications. No queue runs. Main or vCPU thread.
  */
 void net_control_queue_reset(
 	struct net_control_queue *control, uint64_t features, const uint8_t mac[NET_MAC_LENGTH]);

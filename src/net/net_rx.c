@@ -341,12 +341,20 @@ static bool rx_poll(struct io_source *source)
 	struct net_rx *rx = rx_of(source);
 
 	if (unlikely(source->stopping))
-		return tap_poll_must_be_cancelled(&rx->tap_poll);
-	if (unlikely(current_policy(rx) != rx->policy))
+		return tap_poll_must_be_cancelled(&rx->tap_poll) ||
+		       net_notifier_must_be_cancelled(&rx->notifier);
+	if (unlikely(current_policy(rx) != rx->policy) || net_notifier_must_look(&rx->notifier))
 		return true;
 	if (!rx->readable || !rx->enabled || rx->dead)
 		return false;
 	return (net_reserve_count(&rx->reserve) && !rx->pending) || virtqueue_has_work(rx->queue);
+}
+
+/* What a stopping source has in the ring. */
+static void cancel(struct net_rx *rx)
+{
+	tap_poll_cancel(&rx->tap_poll, &rx->source);
+	net_notifier_cancel(&rx->notifier);
 }
 
 static void rx_process(struct io_source *source)
@@ -354,7 +362,7 @@ static void rx_process(struct io_source *source)
 	struct net_rx *rx = rx_of(source);
 
 	if (unlikely(source->stopping)) {
-		tap_poll_cancel(&rx->tap_poll, &rx->source);
+		cancel(rx);
 		return;
 	}
 	take_policy(rx);
@@ -368,6 +376,8 @@ static void rx_complete(struct io_source *source, uint32_t tag, int32_t result, 
 
 	(void)result; /* readable or broken: the next read tells */
 	(void)flags;
+	if (net_notifier_completed(&rx->notifier, tag))
+		return; /* the flush at the end of the turn sees to it */
 	if (!tap_poll_completed(&rx->tap_poll, tag) || source->stopping)
 		return;
 	rx->readable = rx->enabled;
@@ -382,7 +392,7 @@ static unsigned rx_flush(struct io_source *source)
 {
 	struct net_rx *rx = rx_of(source);
 
-	return net_shared_flush(rx->queue, rx->call_fd);
+	return net_notifier_flush(&rx->notifier, counter_read(&rx->counters.frames));
 }
 
 /* Kicks matter only to a queue that has frames and no buffers. */
@@ -407,7 +417,7 @@ static void rx_stop(struct io_source *source)
 	struct net_rx *rx = rx_of(source);
 
 	enable(rx, false);
-	tap_poll_cancel(&rx->tap_poll, &rx->source);
+	cancel(rx);
 }
 
 static const struct io_source_ops rx_ops = {
@@ -428,8 +438,8 @@ void net_rx_init(struct net_rx *rx, struct net_shared *shared, unsigned pair, in
 	io_source_init(&rx->source, &rx_ops, kick_fd, poll_us);
 	rx->shared = shared;
 	rx->pair = pair;
-	rx->call_fd = call_fd;
 	rx->queue = queue;
+	net_notifier_init(&rx->notifier, &rx->source, shared, 2 * pair, queue, call_fd);
 	atomic_init(&rx->applied, NULL);
 	atomic_init(&rx->running, false);
 }
@@ -445,6 +455,7 @@ int net_rx_start(struct net_rx *rx, struct io_worker *worker)
 	rx->starved = false;
 	rx->tap_poll = (struct tap_poll){0};
 	rx->pending = 0;
+	net_notifier_start(&rx->notifier, counter_read(&rx->counters.frames));
 	atomic_store_explicit(&rx->applied, NULL, memory_order_relaxed);
 	/*
 	 * Before the worker loads the policy. Pairs with the control queue, which stores the policy
@@ -452,14 +463,17 @@ int net_rx_start(struct net_rx *rx, struct io_worker *worker)
 	 */
 	atomic_store_explicit(&rx->running, true, memory_order_seq_cst);
 	result = io_worker_attach(worker, &rx->source);
-	if (result)
+	if (result) {
+		net_notifier_stop(&rx->notifier);
 		atomic_store_explicit(&rx->running, false, memory_order_seq_cst);
+	}
 	return result;
 }
 
 void net_rx_stop(struct net_rx *rx)
 {
 	io_worker_detach(&rx->source);
+	net_notifier_stop(&rx->notifier);
 	atomic_store_explicit(&rx->running, false, memory_order_seq_cst);
 	fd_signal(rx->shared->control_fd); /* a command may be waiting for this queue */
 }

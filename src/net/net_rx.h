@@ -8,6 +8,7 @@
 
 #include "io/worker.h"
 #include "net/net_device.h"
+#include "net/net_notifier.h"
 #include "net/net_reserve.h"
 #include "net/net_shared.h"
 #include "net/tap_poll.h"
@@ -18,8 +19,8 @@ struct net_rx {
 	struct io_source source;
 	struct net_shared *shared;
 	struct virtqueue *queue;
-	int call_fd;
 	unsigned pair;
+	struct net_notifier notifier;
 
 	/* The worker's, while started. */
 	const struct net_policy *policy; /* in force here; NULL before the first is taken over */

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "net/net_coalesce.h"
 #include "net/net_control.h"
 #include "net/net_steering.h"
 #include "net/tap.h"
@@ -41,6 +42,8 @@ struct net_shared {
 	_Atomic uint64_t mac;    /* 6 bytes, in memory order; config space reads it */
 	_Atomic uint16_t status; /* VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_ANNOUNCE */
 	_Atomic bool gone;       /* the tap does not exist any more */
+
+	struct net_coalesce coalesce; /* how long each queue may keep its notifications back */
 };
 
 /* Bytes of the header in front of each frame, in both directions. Any thread. */

@@ -129,6 +129,7 @@ static void transmit(struct net_tx *tx)
 			break;
 		done++;
 	}
+	tx->done += (unsigned)done;
 	io_source_count_work(&tx->source, (unsigned)done);
 	if (!tx->dead)
 		virtqueue_unpop(tx->queue, &entries[done], (unsigned)(count - done));
@@ -138,13 +139,26 @@ static void transmit(struct net_tx *tx)
 		arm_tap_poll(tx);
 }
 
+static bool has_frames(const struct net_tx *tx)
+{
+	return !tx->full && !tx->dead && virtqueue_has_work(tx->queue);
+}
+
 static bool tx_poll(struct io_source *source)
 {
 	struct net_tx *tx = tx_of(source);
 
 	if (unlikely(source->stopping))
-		return tap_poll_must_be_cancelled(&tx->tap_poll);
-	return !tx->full && !tx->dead && virtqueue_has_work(tx->queue);
+		return tap_poll_must_be_cancelled(&tx->tap_poll) ||
+		       net_notifier_must_be_cancelled(&tx->notifier);
+	return has_frames(tx) || net_notifier_must_look(&tx->notifier);
+}
+
+/* What a stopping source has in the ring. */
+static void cancel(struct net_tx *tx)
+{
+	tap_poll_cancel(&tx->tap_poll, &tx->source);
+	net_notifier_cancel(&tx->notifier);
 }
 
 static void tx_process(struct io_source *source)
@@ -152,8 +166,8 @@ static void tx_process(struct io_source *source)
 	struct net_tx *tx = tx_of(source);
 
 	if (unlikely(source->stopping))
-		tap_poll_cancel(&tx->tap_poll, &tx->source);
-	else
+		cancel(tx);
+	else if (!tx->full && !tx->dead)
 		transmit(tx);
 }
 
@@ -163,6 +177,8 @@ static void tx_complete(struct io_source *source, uint32_t tag, int32_t result, 
 
 	(void)result; /* writable or broken: the next write tells */
 	(void)flags;
+	if (net_notifier_completed(&tx->notifier, tag))
+		return; /* the flush at the end of the turn sees to it */
 	if (!tap_poll_completed(&tx->tap_poll, tag) || source->stopping)
 		return;
 	tx->full = false;
@@ -174,7 +190,8 @@ static unsigned tx_flush(struct io_source *source)
 {
 	struct net_tx *tx = tx_of(source);
 
-	return net_shared_flush(tx->queue, tx->call_fd);
+	/* Each frame is a chain, whether or not the tap took it. */
+	return net_notifier_flush(&tx->notifier, tx->done);
 }
 
 static bool tx_arm(struct io_source *source)
@@ -194,7 +211,7 @@ static void tx_disarm(struct io_source *source)
 
 static void tx_stop(struct io_source *source)
 {
-	tap_poll_cancel(&tx_of(source)->tap_poll, source);
+	cancel(tx_of(source));
 }
 
 static const struct io_source_ops tx_ops = {
@@ -213,18 +230,25 @@ void net_tx_init(struct net_tx *tx, struct net_shared *shared, unsigned pair, in
 	io_source_init(&tx->source, &tx_ops, kick_fd, poll_us);
 	tx->shared = shared;
 	tx->pair = pair;
-	tx->call_fd = call_fd;
 	tx->queue = queue;
+	net_notifier_init(&tx->notifier, &tx->source, shared, 2 * pair + 1, queue, call_fd);
 }
 
 int net_tx_start(struct net_tx *tx, struct io_worker *worker)
 {
+	int result;
+
 	tx->full = tx->dead = false;
 	tx->tap_poll = (struct tap_poll){0};
-	return io_worker_attach(worker, &tx->source);
+	net_notifier_start(&tx->notifier, tx->done);
+	result = io_worker_attach(worker, &tx->source);
+	if (result)
+		net_notifier_stop(&tx->notifier);
+	return result;
 }
 
 void net_tx_stop(struct net_tx *tx)
 {
 	io_worker_detach(&tx->source);
+	net_notifier_stop(&tx->notifier);
 }

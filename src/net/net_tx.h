@@ -8,6 +8,7 @@
 
 #include "io/worker.h"
 #include "net/net_device.h"
+#include "net/net_notifier.h"
 #include "net/net_shared.h"
 #include "net/tap_poll.h"
 
@@ -19,12 +20,13 @@ struct net_tx {
 	struct io_source source;
 	struct net_shared *shared;
 	struct virtqueue *queue;
-	int call_fd;
 	unsigned pair;
+	struct net_notifier notifier;
 
 	/* The worker's, while started. */
-	bool full; /* the tap refused a frame: wait until it is writable */
-	bool dead; /* the ring is broken: nothing more is done */
+	bool full;     /* the tap refused a frame: wait until it is writable */
+	bool dead;     /* the ring is broken: nothing more is done */
+	uint64_t done; /* frames that the driver has, or will be, given back */
 	struct tap_poll tap_poll;
 
 	cache_aligned struct net_tx_counters counters;

@@ -26,7 +26,8 @@
 /* What is done between ring and tap in user space only. */
 #define OWN_FEATURES                                                                               \
 	(FEATURE(VIRTIO_NET_F_CTRL_RX) | FEATURE(VIRTIO_NET_F_CTRL_RX_EXTRA) |                     \
-		FEATURE(VIRTIO_NET_F_CTRL_VLAN) | FEATURE(VIRTIO_NET_F_HASH_REPORT))
+		FEATURE(VIRTIO_NET_F_CTRL_VLAN) | FEATURE(VIRTIO_NET_F_HASH_REPORT) |              \
+		FEATURE(VIRTIO_NET_F_NOTF_COAL) | FEATURE(VIRTIO_NET_F_VQ_NOTF_COAL))
 
 /* ---- broken rings ---- */
 

@@ -2,8 +2,8 @@
 /*
  * A NIC whose frames the kernel moves (vhost=on): in the place of net_rx and net_tx, a vhost back
  * end for each queue pair. The control queue stays here; what it decides is put into effect on the
- * tap. The kernel does not filter, reports no hashes and counts nothing, so none of that is
- * offered.
+ * tap. The kernel does not filter, reports no hashes, coalesces no notifications and counts
+ * nothing, so none of that is offered.
  *
  * Everything is done by one worker, the control queue's; the other functions ask it and wait.
  */

@@ -14,6 +14,7 @@
 enum {
 	TAP_POLL_TAG,
 	TAP_POLL_CANCEL_TAG,
+	TAP_POLL_TAGS, /* a source's own begin here */
 };
 
 /* Embedded; zeroed before its source is attached. */

@@ -16,6 +16,16 @@
 #define VIRTIO_NET_F_HOST_USO   56
 #endif
 
+#ifndef VIRTIO_NET_F_VQ_NOTF_COAL
+#define VIRTIO_NET_F_VQ_NOTF_COAL 52
+#endif
+
+/* Commands of the class VIRTIO_NET_CTRL_NOTF_COAL, section 5.1.6.5. */
+#ifndef VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET 2
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET 3
+#endif
+
 /* virtio_net_hdr.gso_type, section 5.1.6. */
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5

@@ -160,6 +160,51 @@ transfer || exit 2
     expect(sum(pairs(outcome, "receive", "errors")) == 0, "receive errors")
 
 
+def coalesced(host):
+    """ethtool -C: what was set is shown, lone pings come back by the timer, changes under transfers."""
+    with Lab(host) as lab:
+        peer = lab.peer(random_file(host, 5_000_000))
+        outcome = lab.guest("BYTES=5000000\n" + TRANSFERS + r"""
+up 2
+shown() { ethtool -c eth0 | awk -v name=$1: '$1 == name {print $2}'; }
+ethtool -C eth0 rx-usecs 100 rx-frames 32 tx-usecs 200 tx-frames 64 || exit 1
+say all $(shown rx-usecs) $(shown rx-frames) $(shown tx-usecs) $(shown tx-frames)
+ethtool -Q eth0 queue_mask 0x2 --coalesce rx-usecs 300 rx-frames 16 || exit 2
+say one $(ethtool -Q eth0 queue_mask 0x2 --show-coalesce | awk '$1 == "rx-usecs:" {print $2}')
+ethtool -C eth0 rx-usecs 20000 rx-frames 1000 || exit 3
+say lone $(ping -c 3 -W 10 $HOST4 | grep -c 'bytes from')
+change() {
+	ethtool -C eth0 rx-usecs 0 rx-frames 0 || touch /tmp/refused-off
+	ethtool -C eth0 rx-usecs 5000 rx-frames 64 tx-usecs 5000 tx-frames 64 || touch /tmp/refused-long
+	ethtool -C eth0 rx-usecs 100 rx-frames 32 tx-usecs 0 tx-frames 1 || touch /tmp/refused-short
+	ethtool -C eth0 adaptive-rx on || touch /tmp/refused-adaptive
+	sleep 1
+	ethtool -C eth0 adaptive-rx off || touch /tmp/refused-not-adaptive
+	ethtool -G eth0 rx 128 && ethtool -G eth0 rx 256 || touch /tmp/refused-ring
+}
+touch /tmp/go-on
+while [ -e /tmp/go-on ]; do change; echo x >>/tmp/rounds; done >/dev/null &
+changes=$!
+transfer || exit 4
+rm /tmp/go-on
+wait $changes
+say rounds $(wc -l </tmp/rounds)
+say refused $(ls /tmp/refused-* 2>/dev/null)
+answers $HOST4
+""", "--queues", "2", "--cpus", "2", "--net", NIC, kernel="cloud-6.12", timeout=400)
+        count = matching_sums(outcome, finish(peer))
+    words = outcome.words()
+    expect(words["all"] == "100 32 200 64", f"ethtool -c after ethtool -C: {words['all']}")
+    expect(words["one"] == "300", f"of one queue: {words['one']}")
+    expect(words["lone"] == "3", f"{words['lone']} of 3 pings came back")
+    expect(int(words["rounds"]) >= 1, "nothing was changed")
+    expect(words["refused"] == "", f"refused: {words['refused']}")
+    expect(count == 2, f"{count} transfers")
+    queues = [pair[direction] for pair in outcome.stats["nics"][0]["pairs"] for direction in pair]
+    decisions = sum(queue["interrupts"] + queue["interrupts_suppressed"] for queue in queues)
+    expect(sum(queue["publishes"] for queue in queues) > decisions, "nothing was kept back")
+
+
 def vhost(host):
     """The kernel moves the frames: streams, two transfers, fewer pairs, another driver's life."""
     with Lab(host) as lab:
@@ -354,6 +399,7 @@ def tests(quick):
         ("net/streams", streams),
         ("net/reconfigured under traffic", reconfigured),
         ("net/packed virtqueues", packed),
+        ("net/interrupt coalescing", coalesced),
         ("net/vhost", vhost),
         ("net/MTU 9000, VLAN, IPv6", large_frames),
     ]

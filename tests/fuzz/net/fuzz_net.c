@@ -179,7 +179,8 @@ static void start_driver(struct fuzz_input *input)
 	/* The bits of the device type: 0 to 23 and the offloads from 50 up; then ring features. */
 	uint64_t features = fuzz_take(input, 3) | fuzz_take(input, 1) << 50;
 
-	features |= (features >> 53 & 1) << VIRTIO_NET_F_RSS; /* a bit without meaning of its own */
+	/* The bit of RSS is not among them: it comes along with that of NOTF_COAL. */
+	features |= (features >> VIRTIO_NET_F_NOTF_COAL & 1) << VIRTIO_NET_F_RSS;
 	if (fuzz_take(input, 1) & 1)
 		features |= 1ull << 28; /* INDIRECT_DESC */
 	if (fuzz_take(input, 1) & 1)
@@ -278,6 +279,10 @@ static uint32_t make_command(struct fuzz_input *input, uint8_t *bytes)
 		{VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 2},
 		{VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, 8},
 		{VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, 0},
+		{VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 8},
+		{VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, 8},
+		{VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, 12},
+		{VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET, 4},
 		{VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, 0},
 	};
 	unsigned form = (unsigned)fuzz_take(input, 1) % (ARRAY_SIZE(forms) + 2);

@@ -15,6 +15,7 @@
 static const uint8_t own[] = {0x02, 0, 0, 0, 0, 1};
 static struct net_control_limits limits;
 static struct net_policy policy;
+static struct net_coalesce_command coalesce; /* what the last command asked for */
 
 static void setup(void)
 {
@@ -35,6 +36,8 @@ TestSuite(control, .init = setup);
 /* The command in one segment, then cut into segments of one byte: both must agree. */
 static enum net_control_effect run(uint8_t class, uint8_t command, const void *data, size_t length)
 {
+	const struct net_coalesce_command none = {.command = 0xaa, .queue = 0xaaaa};
+	struct net_coalesce_command coalesce_again = none;
 	struct net_policy start = policy, again = policy;
 	enum net_control_effect effect;
 	size_t whole = length + 2;
@@ -47,9 +50,14 @@ static enum net_control_effect run(uint8_t class, uint8_t command, const void *d
 	memcpy(bytes + 2, data, length);
 	for (size_t i = 0; i < whole; i++)
 		pieces[i] = (struct iovec){bytes + i, 1};
-	effect = net_control_execute(&limits, &one, 1, whole, &policy);
-	cr_assert_eq(net_control_execute(&limits, pieces, whole, whole, &again), effect);
+	coalesce = none;
+	effect = net_control_execute(&limits, &one, 1, whole, &policy, &coalesce);
+	cr_assert_eq(net_control_execute(&limits, pieces, whole, whole, &again, &coalesce_again),
+		effect);
 	cr_assert_arr_eq(&policy, &again, sizeof(policy));
+	cr_assert_arr_eq(&coalesce, &coalesce_again, sizeof(coalesce));
+	if (effect != NET_CONTROL_COALESCE)
+		cr_assert_arr_eq(&coalesce, &none, sizeof(coalesce), "refused, yet changed");
 	if (effect != NET_CONTROL_POLICY)
 		cr_assert_arr_eq(&policy, &start, sizeof(policy), "refused, yet changed");
 	free(pieces);
@@ -270,10 +278,12 @@ Test(control, unknown_and_cut_commands)
 	uint8_t class = VIRTIO_NET_CTRL_RX;
 	struct iovec one = {&class, 1};
 
-	for (unsigned unknown = 6; unknown < 256; unknown += 50)
+	for (unsigned unknown = 7; unknown < 256; unknown += 50)
 		cr_expect_not(accepted((uint8_t)unknown, 0, "\1", 1));
-	cr_expect_eq(net_control_execute(&limits, &one, 1, 1, &policy), NET_CONTROL_REFUSED);
-	cr_expect_eq(net_control_execute(&limits, NULL, 0, 0, &policy), NET_CONTROL_REFUSED);
+	cr_expect_eq(
+		net_control_execute(&limits, &one, 1, 1, &policy, &coalesce), NET_CONTROL_REFUSED);
+	cr_expect_eq(
+		net_control_execute(&limits, NULL, 0, 0, &policy, &coalesce), NET_CONTROL_REFUSED);
 }
 
 /* ---- hashes ---- */
@@ -399,4 +409,84 @@ Test(control, hash_reports)
 	cr_expect_eq(policy.hash.types, 0);
 	with(VIRTIO_NET_F_RSS);
 	cr_expect_not(set_hash(NET_HASH_TYPES, 40, 53), "types and key come with RSS_CONFIG");
+}
+
+/* ---- notifications ---- */
+
+/* Does a command of @length bytes at most: queue, reserved, max_packets, max_usecs; or the last
+ * two. */
+static bool set_notifications(uint8_t command, bool one_queue, uint16_t queue, size_t length)
+{
+	uint8_t *at = command_bytes;
+
+	memset(command_bytes, 0x5a, sizeof(command_bytes));
+	if (one_queue) {
+		put_le16(at, queue); /* then the reserved bytes, which are ignored */
+		at += 4;
+	}
+	put_le32(at, 32);
+	put_le32(at + 4, 100000);
+	return run(VIRTIO_NET_CTRL_NOTF_COAL, command, command_bytes, length) ==
+	       NET_CONTROL_COALESCE;
+}
+
+Test(control, notifications_of_a_direction)
+{
+	static const uint8_t commands[] = {
+		VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET};
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		without(VIRTIO_NET_F_NOTF_COAL);
+		with(VIRTIO_NET_F_VQ_NOTF_COAL);
+		cr_expect_not(set_notifications(commands[i], false, 0, 8), "not negotiated");
+		with(VIRTIO_NET_F_NOTF_COAL);
+		for (size_t length = 0; length < 20; length++)
+			cr_expect_eq(set_notifications(commands[i], false, 0, length), length == 8);
+		cr_assert(set_notifications(commands[i], false, 0, 8));
+		cr_expect_eq(coalesce.command, commands[i]);
+		cr_expect_eq(coalesce.limits.max_packets, 32);
+		cr_expect_eq(coalesce.limits.max_usecs, 100000);
+	}
+}
+
+Test(control, notifications_of_one_queue)
+{
+	const uint8_t set = VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET;
+	const uint8_t get = VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET;
+
+	with(VIRTIO_NET_F_NOTF_COAL);
+	cr_expect_not(set_notifications(set, true, 0, 12), "not negotiated");
+	cr_expect_not(set_notifications(get, true, 0, 4), "not negotiated");
+	without(VIRTIO_NET_F_NOTF_COAL);
+	with(VIRTIO_NET_F_VQ_NOTF_COAL);
+	for (size_t length = 0; length < 20; length++) {
+		cr_expect_eq(set_notifications(set, true, 0, length), length == 12);
+		cr_expect_eq(set_notifications(get, true, 0, length), length == 4);
+	}
+	for (unsigned queue = 0; queue < 8; queue++) {
+		cr_assert(set_notifications(set, true, (uint16_t)queue, 12));
+		cr_expect_eq(coalesce.command, set);
+		cr_expect_eq(coalesce.queue, queue);
+		cr_expect_eq(coalesce.limits.max_packets, 32);
+		cr_expect_eq(coalesce.limits.max_usecs, 100000);
+		cr_assert(set_notifications(get, true, (uint16_t)queue, 4));
+		cr_expect_eq(coalesce.command, get);
+		cr_expect_eq(coalesce.queue, queue);
+	}
+	for (unsigned queue = 8; queue < 0x10000; queue = queue * 3 + 1) {
+		cr_expect_not(set_notifications(set, true, (uint16_t)queue, 12), "not there");
+		cr_expect_not(set_notifications(get, true, (uint16_t)queue, 4), "not there");
+	}
+	cr_expect_not(set_notifications(set, true, 0xffff, 12));
+	cr_expect_not(set_notifications(get, true, 0xffff, 4));
+}
+
+Test(control, unknown_commands_of_notifications)
+{
+	with(VIRTIO_NET_F_NOTF_COAL);
+	with(VIRTIO_NET_F_VQ_NOTF_COAL);
+	for (unsigned command = 4; command < 256; command += 63) {
+		for (size_t length = 0; length < 20; length++)
+			cr_expect_not(set_notifications((uint8_t)command, true, 0, length));
+	}
 }

@@ -143,6 +143,8 @@ Test(device, features_that_do_not_go_together_are_refused)
 		FEATURE(VIRTIO_NET_F_MQ),
 		FEATURE(VIRTIO_NET_F_CTRL_RX),
 		FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE),
+		FEATURE(VIRTIO_NET_F_NOTF_COAL),
+		FEATURE(VIRTIO_NET_F_VQ_NOTF_COAL),
 	};
 
 	start(",queues=2", BASIC);
@@ -424,6 +426,25 @@ Test(device, packed_rings)
 			flow_there_and_back(i % 2, 5000 + i);
 		tap_rig_restart(&rig, features);
 	}
+}
+
+/* Interrupts that come by the clock, of queues that belong to several workers. */
+Test(device, coalesced_notifications)
+{
+	uint8_t limits[8];
+
+	start(",queues=2", BASIC | FEATURE(VIRTIO_NET_F_MQ) | FEATURE(VIRTIO_NET_F_NOTF_COAL));
+	put_le32(limits, 1000);
+	put_le32(limits + 4, 2000);
+	for (uint8_t command = 0; command < 2; command++)
+		cr_assert_eq(control_command(&rig.driver, VIRTIO_NET_CTRL_NOTF_COAL, command,
+				     limits, sizeof(limits)),
+			VIRTIO_NET_OK);
+	for (unsigned pair = 0; pair < 2; pair++)
+		tap_rig_post(&rig, pair, 128, 1536);
+	cr_assert_eq(set_pairs(2), VIRTIO_NET_OK);
+	for (unsigned i = 0; i < 40; i++)
+		flow_there_and_back(i % 2, 5000 + i);
 }
 
 Test(device, a_driver_without_mq_has_one_pair_and_its_control_queue_third)
