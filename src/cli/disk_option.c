@@ -80,6 +80,11 @@ static int apply_packed(struct machine_disk *disk, const char *value, struct err
 	return apply_bool("packed", value, &disk->blk.packed, error);
 }
 
+static int apply_iopoll(struct machine_disk *disk, const char *value, struct error *error)
+{
+	return apply_bool("iopoll", value, &disk->blk.iopoll, error);
+}
+
 static int apply_cache(struct machine_disk *disk, const char *value, struct error *error)
 {
 	static const char *const names[] = {
@@ -161,6 +166,8 @@ static const struct disk_key keys[] = {
 	{"merge", "on|off", "carry out neighbouring reads or writes as one (default on)",
 		apply_merge},
 	{"packed", "on|off", "offer packed virtqueues (default off)", apply_packed},
+	{"iopoll", "on|off", "poll the device for completions, with cache=none (default off)",
+		apply_iopoll},
 	{"workers", "N", "I/O threads of its own (default: the shared ones)", apply_workers},
 	{"io-cpus", "LIST", "host CPUs for its own I/O threads; double the commas: 0,,2-5",
 		apply_io_cpus},
@@ -224,6 +231,10 @@ int disk_option_parse(const char *text, struct machine_disk *disk, struct error 
 			},
 	};
 	result = parse_elements(text, disk, error);
+	if (!result && disk->blk.iopoll && disk->blk.cache != DISK_CACHE_NONE)
+		result = error_set(error, -EINVAL,
+			"iopoll=on goes with cache=none alone: the host's page cache cannot be "
+			"polled");
 	if (result)
 		return error_prefix(error, result, "--disk %s: ", text);
 	if (disk->pins.count && !disk->workers)

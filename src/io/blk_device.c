@@ -25,6 +25,13 @@
 
 #define RANGE_SECTORS_MAX 0x3fffffu /* just under 2 GiB in one range */
 
+/* The disk in the rings of a worker. */
+struct blk_file {
+	struct ring_file main;
+	struct ring_file polled;
+	bool is_polled; /* `polled` is there */
+};
+
 struct blk_device {
 	struct virtio_device virtio;
 	struct disk *disk;
@@ -34,7 +41,7 @@ struct blk_device {
 	_Atomic bool writethrough; /* what the queues do; the same */
 	char serial[VIRTIO_BLK_ID_BYTES];
 	struct blk_queue *queues;
-	struct ring_file *files; /* the disk in the ring of queue i's worker */
+	struct blk_file *files; /* of queue i */
 	bool virtio_ready;
 };
 
@@ -206,15 +213,30 @@ static uint64_t features_of(const struct blk_device *device)
 }
 
 struct file_call {
-	struct ring_file *file;
-	int fd;
+	struct blk_file *file;
+	struct disk *disk;
 };
+
+static void add_polled(struct io_worker *worker, const struct file_call *call)
+{
+	int result = io_worker_open_side(worker, IO_SIDE_POLLED);
+
+	if (result) {
+		disk_stop_polling(call->disk, strerror(-result));
+		return;
+	}
+	ring_add_file(
+		io_worker_side_ring(worker, IO_SIDE_POLLED), call->disk->fd, &call->file->polled);
+	call->file->is_polled = true;
+}
 
 static int add_file(struct io_worker *worker, void *argument)
 {
 	const struct file_call *call = argument;
 
-	ring_add_file(io_worker_ring(worker), call->fd, call->file);
+	ring_add_file(io_worker_ring(worker), call->disk->fd, &call->file->main);
+	if (disk_is_polled(call->disk))
+		add_polled(worker, call);
 	return 0;
 }
 
@@ -222,11 +244,13 @@ static int remove_file(struct io_worker *worker, void *argument)
 {
 	const struct file_call *call = argument;
 
-	ring_remove_file(io_worker_ring(worker), call->file);
+	ring_remove_file(io_worker_ring(worker), &call->file->main);
+	if (call->file->is_polled)
+		ring_remove_file(io_worker_side_ring(worker, IO_SIDE_POLLED), &call->file->polled);
 	return 0;
 }
 
-/* The first queue of each worker brings the file into its ring; the others use the same slot. */
+/* The first queue of each worker brings the file into its rings; the others use the same slots. */
 static const struct blk_queue *first_of_worker(const struct blk_device *device, unsigned index)
 {
 	for (unsigned i = 0; i < index; i++) {
@@ -245,7 +269,7 @@ static int init_queue(struct blk_device *device, const struct blk_config *config
 		.index = index,
 		.disk = device->disk,
 		.worker = worker,
-		.file = &device->files[index],
+		.file = &device->files[index].main,
 		.writethrough = &device->writethrough,
 		.serial = device->serial,
 		.seg_max = device->seg_max,
@@ -253,7 +277,7 @@ static int init_queue(struct blk_device *device, const struct blk_config *config
 		.fixed_buffers = config->fixed_buffers,
 		.merge = config->merge,
 	};
-	struct file_call call = {.file = &device->files[index], .fd = device->disk->fd};
+	struct file_call call = {.file = &device->files[index], .disk = device->disk};
 	const struct blk_queue *first;
 
 	queue->setup.worker = worker;
@@ -262,6 +286,8 @@ static int init_queue(struct blk_device *device, const struct blk_config *config
 		io_worker_call(worker, add_file, &call);
 	else
 		device->files[index] = device->files[first->setup.index];
+	if (device->files[index].is_polled)
+		setup.polled = &device->files[index].polled;
 	return blk_queue_init(queue, &setup, config->queue_size);
 }
 
@@ -304,6 +330,7 @@ static int open_disk(
 		.cache = config->cache,
 		.readonly = config->readonly,
 		.discard = config->discard,
+		.iopoll = config->iopoll,
 	};
 
 	return disk_open(&options, &device->disk, error);
@@ -416,6 +443,7 @@ void blk_device_stats(
 	for (unsigned i = 0; i < BLK_STATS; i++)
 		ret_values[i] = counter_read(&from->counters.values[i]);
 	ret_values[BLK_STAT_BOUNCES] = counter_read(&from->channel.bounces);
+	ret_values[BLK_STAT_POLLED] = counter_read(&from->channel.polled);
 }
 
 unsigned blk_device_queue_count(const struct blk_device *device)

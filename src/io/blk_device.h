@@ -35,6 +35,7 @@ struct blk_config {
 	bool fixed_buffers;  /* register guest memory with the workers' rings, at first use */
 	bool merge;          /* neighbouring transfers become one */
 	bool packed;         /* offer packed rings, section 2.8 */
+	bool iopoll;         /* poll for completions of reads and writes; needs DISK_CACHE_NONE */
 };
 
 /* A good poll_us for a host with a CPU to spare. */
@@ -84,6 +85,7 @@ enum blk_stat {
 	BLK_STAT_BOUNCES,   /* transfers through the aligned buffer */
 	BLK_STAT_BATCHES,   /* process() rounds that took at least one request */
 	BLK_STAT_MERGED,    /* transfers that travelled with the one before them */
+	BLK_STAT_POLLED,    /* SQEs whose completion was polled for */
 	BLK_STATS
 };
 extern const char *const blk_stat_names[BLK_STATS];

@@ -41,6 +41,7 @@ const char *const blk_stat_names[BLK_STATS] = {
 	[BLK_STAT_BOUNCES] = "bounces",
 	[BLK_STAT_BATCHES] = "batches",
 	[BLK_STAT_MERGED] = "merged",
+	[BLK_STAT_POLLED] = "polled",
 };
 
 static void count(struct blk_queue *queue, enum blk_stat stat, uint64_t amount)
@@ -497,9 +498,14 @@ static int init_channel(struct blk_queue *queue)
 {
 	const struct blk_queue_setup *setup = &queue->setup;
 
+	int result;
+
 	if (setup->sync)
 		return disk_sync_channel_init(&queue->channel, setup->disk);
-	return disk_uring_channel_init(&queue->channel, setup->disk, &queue->source, setup->file);
+	result = disk_uring_channel_init(&queue->channel, setup->disk, &queue->source, setup->file);
+	if (!result && setup->polled)
+		disk_uring_channel_poll(&queue->channel, setup->polled);
+	return result;
 }
 
 int blk_queue_init(struct blk_queue *queue, const struct blk_queue_setup *setup, unsigned size_max)
@@ -540,8 +546,12 @@ static void begin(
 static int register_memory(struct io_worker *worker, void *argument)
 {
 	const struct blk_queue *queue = argument;
+	const struct guest_memory *memory = queue->setup.device->memory;
+	int result = ring_register_memory(io_worker_ring(worker), memory);
 
-	return ring_register_memory(io_worker_ring(worker), queue->setup.device->memory);
+	if (!result && queue->setup.polled)
+		result = ring_register_memory(io_worker_side_ring(worker, IO_SIDE_POLLED), memory);
+	return result;
 }
 
 /* Optional: without registered memory everything works, a little slower. */
@@ -564,6 +574,8 @@ int blk_queue_start(struct blk_queue *queue, struct virtqueue *virtqueue, int ki
 	if (queue->setup.fixed_buffers)
 		try_fixed_buffers(queue);
 	io_source_init(&queue->source, &blk_source_ops, kick_fd, queue->setup.poll_us);
+	if (queue->setup.polled)
+		io_source_use_side(&queue->source, IO_SIDE_POLLED);
 	return io_worker_attach(queue->setup.worker, &queue->source);
 }
 

@@ -38,6 +38,7 @@ struct blk_queue_setup {
 	struct disk *disk;
 	struct io_worker *worker;
 	const struct ring_file *file;     /* of @disk, with @worker's ring */
+	const struct ring_file *polled;   /* and with its polled ring; NULL: it does without */
 	const _Atomic bool *writethrough; /* every write durable; changed by the driver */
 	const char *serial;               /* VIRTIO_BLK_ID_BYTES bytes */
 	unsigned seg_max;

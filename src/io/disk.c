@@ -264,6 +264,20 @@ static void set_direct(struct disk *disk)
 		disk->path, disk->logical_block);
 }
 
+void disk_stop_polling(struct disk *disk, const char *why)
+{
+	if (atomic_exchange_explicit(&disk->polled, false, memory_order_relaxed))
+		log_warning("disk %s: iopoll=on has no effect: %s", disk->path, why);
+}
+
+/* Whether the file can be polled shows its first request: there is no asking. */
+static void set_polled(struct disk *disk, bool wanted)
+{
+	atomic_store_explicit(&disk->polled, wanted, memory_order_relaxed);
+	if (!disk->direct)
+		disk_stop_polling(disk, "the file takes no direct I/O");
+}
+
 /* ---- the whole ---- */
 
 static int open_steps(struct disk *disk, struct error *error)
@@ -307,6 +321,7 @@ int disk_open(const struct disk_options *options, struct disk **ret_disk, struct
 		disk_close(disk);
 		return result;
 	}
+	set_polled(disk, options->iopoll);
 	disk->discard_method = disk->block_device ? DISK_RANGE_URING_CMD : DISK_RANGE_PUNCH;
 	disk->unmap_method = DISK_RANGE_PUNCH;
 	disk->zero_method = DISK_RANGE_ZERO;

@@ -39,6 +39,7 @@ struct disk_options {
 	enum disk_cache cache;
 	bool readonly;
 	bool discard; /* give discarded ranges back to the host */
+	bool iopoll;  /* poll for completions of reads and writes; for DISK_CACHE_NONE */
 };
 
 /* How ranges are zeroed or dropped; an engine steps down where the host refuses. */
@@ -65,6 +66,7 @@ struct disk {
 	uint32_t length_align;   /* of each buffer's length, where direct; else 1 */
 	void *zeroes;          /* DISK_ZEROES bytes of zeros, aligned, of no memory of their own */
 	_Atomic uint64_t size; /* bytes; disk_refresh_size() writes it, anyone reads it */
+	_Atomic bool polled;   /* reads and writes go by a polled ring; disk_stop_polling() */
 	/* enum disk_range_method; any worker steps them down, all see it sooner or later. */
 	_Atomic int discard_method;
 	_Atomic int unmap_method;
@@ -86,6 +88,14 @@ void disk_close(struct disk *disk);
 
 /* Looks at the size again. 0 or negative errno; *ret_changed tells whether it differs. */
 int disk_refresh_size(struct disk *disk, bool *ret_changed);
+
+static inline bool disk_is_polled(const struct disk *disk)
+{
+	return atomic_load_explicit(&disk->polled, memory_order_relaxed);
+}
+
+/* From now on the disk's requests are not polled. Says so once, and @why. Any thread. */
+void disk_stop_polling(struct disk *disk, const char *why);
 
 static inline uint64_t disk_size(const struct disk *disk)
 {
@@ -122,6 +132,7 @@ struct disk_request {
 	bool syncing;   /* durable: the data is written, the flush is under way */
 	bool started;
 	bool bounced; /* goes through the channel's aligned buffer */
+	bool polled;  /* its SQE is in the polled ring */
 	int result;   /* once done: 0 or negative errno */
 };
 
@@ -150,6 +161,9 @@ struct disk_channel {
 	struct io_source *source; /* gives SQEs; NULL for the sync engine */
 	int file_number;          /* as an SQE names it: see struct ring_file */
 	uint8_t file_flags;
+	uint8_t polled_file_flags; /* and in the polled ring */
+	int polled_file_number;
+	bool can_poll;      /* the source has a polled ring */
 	bool fixed_buffers; /* use registered guest memory where the ring has it */
 	bool lone;          /* the caller's hint: one request, and nothing in flight */
 	uint8_t lone_skip;  /* of the next lone reads, this many take the ring */
@@ -157,6 +171,7 @@ struct disk_channel {
 	char *bounce;                   /* DISK_BOUNCE bytes, where the disk is direct */
 	struct disk_request *bounce_of; /* who uses it */
 	struct counter bounces;         /* times that it was used; readable by anyone */
+	struct counter polled;          /* SQEs that took the polled ring; the same */
 };
 
 #define DISK_BOUNCE (256u << 10)
@@ -167,6 +182,12 @@ struct disk_channel {
  */
 int disk_uring_channel_init(struct disk_channel *channel, struct disk *disk,
 	struct io_source *source, const struct ring_file *file);
+
+/*
+ * Reads and writes go by the ring that @source has for IO_SIDE_POLLED, as long as the disk is
+ * polled; @file is the disk's in that ring. Any thread, before the source is attached.
+ */
+void disk_uring_channel_poll(struct disk_channel *channel, const struct ring_file *file);
 
 /* A channel whose submit() blocks and always returns DISK_DONE. Returns 0 or -ENOMEM. */
 int disk_sync_channel_init(struct disk_channel *channel, struct disk *disk);

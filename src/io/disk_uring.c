@@ -9,6 +9,9 @@
  * buffers in registered memory take the FIXED opcodes. A durable write carries RWF_DSYNC, which
  * direct I/O turns into a FUA write where the device has it. Unaligned buffers on a direct disk go
  * through the channel's one aligned buffer, piece by piece; a second such request waits its turn.
+ *
+ * Reads and writes of a polled disk take the worker's polled ring. Where that refuses the file, the
+ * disk is not polled any more, and the request starts again from where it was, on the main ring.
  */
 #include "io/disk.h"
 #include "io/iov.h"
@@ -47,17 +50,45 @@ static struct io_uring_sqe *new_sqe(
 	return sqe;
 }
 
-static void fill_single(
-	struct disk_channel *channel, struct io_uring_sqe *sqe, bool write, const struct iovec *iov)
+/* An SQE for a read or a write. What is tried again goes by the main ring, which can wait. */
+static struct io_uring_sqe *transfer_sqe(struct disk_channel *channel, struct disk_request *request)
 {
+	struct io_uring_sqe *sqe;
+
+	request->polled = false;
+	if (likely(!channel->can_poll) || !disk_is_polled(channel->disk) || request->retries)
+		return new_sqe(channel, request);
+	sqe = io_source_side_sqe(channel->source, IO_SIDE_POLLED, request->tag);
+	if (likely(sqe)) {
+		request->polled = true;
+		sqe->fd = channel->polled_file_number;
+		sqe->flags = channel->polled_file_flags;
+		counter_add(&channel->polled, 1);
+	}
+	return sqe;
+}
+
+/* Where the request's SQE is. */
+static const struct ring *ring_of(
+	const struct disk_channel *channel, const struct disk_request *request)
+{
+	struct io_worker *worker = channel->source->worker;
+
+	return unlikely(request->polled) ? io_worker_side_ring(worker, IO_SIDE_POLLED)
+	                                 : io_worker_ring(worker);
+}
+
+static void fill_single(struct disk_channel *channel, struct io_uring_sqe *sqe,
+	const struct disk_request *request, const struct iovec *iov)
+{
+	bool write = request->op == DISK_WRITE;
 	int index = -1;
 
 	sqe->opcode = write ? IORING_OP_WRITE : IORING_OP_READ;
 	sqe->addr = (uintptr_t)iov->iov_base;
 	sqe->len = (uint32_t)min_of(iov->iov_len, (size_t)PART_MAX);
 	if (channel->fixed_buffers)
-		index = ring_buffer_index(
-			io_worker_ring(channel->source->worker), iov->iov_base, sqe->len);
+		index = ring_buffer_index(ring_of(channel, request), iov->iov_base, sqe->len);
 	if (index >= 0) {
 		sqe->opcode = write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
 		sqe->buf_index = (uint16_t)index;
@@ -65,25 +96,27 @@ static void fill_single(
 }
 
 /* The one registered piece that holds all segments, or -1. */
-static int common_buffer(struct disk_channel *channel, const struct iovec *iov, unsigned count)
+static int common_buffer(const struct disk_channel *channel, const struct disk_request *request)
 {
-	const struct ring *ring = io_worker_ring(channel->source->worker);
+	const struct ring *ring = ring_of(channel, request);
+	const struct iovec *iov = request->iov;
 	int index;
 
 	if (!channel->fixed_buffers || !ring->features.op_vectored_fixed)
 		return -1;
 	index = ring_buffer_index(ring, iov[0].iov_base, iov[0].iov_len);
-	for (unsigned i = 1; i < count && index >= 0; i++) {
+	for (unsigned i = 1; i < request->iov_count && index >= 0; i++) {
 		if (ring_buffer_index(ring, iov[i].iov_base, iov[i].iov_len) != index)
 			return -1;
 	}
 	return index;
 }
 
-static void fill_vector(struct disk_channel *channel, struct io_uring_sqe *sqe, bool write,
-	const struct disk_request *request)
+static void fill_vector(
+	struct disk_channel *channel, struct io_uring_sqe *sqe, const struct disk_request *request)
 {
-	int index = common_buffer(channel, request->iov, request->iov_count);
+	bool write = request->op == DISK_WRITE;
+	int index = common_buffer(channel, request);
 
 	sqe->opcode = write ? IORING_OP_WRITEV : IORING_OP_READV;
 	sqe->addr = (uintptr_t)request->iov;
@@ -147,7 +180,6 @@ static ssize_t read_lone(struct disk_channel *channel, struct disk_request *requ
 static enum disk_progress submit_transfer(
 	struct disk_channel *channel, struct disk_request *request)
 {
-	bool write = request->op == DISK_WRITE;
 	struct io_uring_sqe *sqe;
 	struct iovec part;
 
@@ -155,19 +187,19 @@ static enum disk_progress submit_transfer(
 		return finish(channel, request, 0);
 	if (unlikely(request->bounced) && !take_bounce(channel, request))
 		return DISK_WAIT;
-	sqe = new_sqe(channel, request);
+	sqe = transfer_sqe(channel, request);
 	if (unlikely(!sqe))
 		return DISK_WAIT;
 	sqe->off = request->offset + request->done;
-	if (write && request->durable)
+	if (request->op == DISK_WRITE && request->durable)
 		sqe->rw_flags = RWF_DSYNC;
 	if (unlikely(request->bounced)) {
 		part = bounce_part(channel, request);
-		fill_single(channel, sqe, write, &part);
+		fill_single(channel, sqe, request, &part);
 	} else if (likely(request->iov_count == 1)) {
-		fill_single(channel, sqe, write, request->iov);
+		fill_single(channel, sqe, request, request->iov);
 	} else {
-		fill_vector(channel, sqe, write, request);
+		fill_vector(channel, sqe, request);
 	}
 	return DISK_STARTED;
 }
@@ -195,6 +227,15 @@ static enum disk_progress transferred(
 	if (!bytes || (channel->disk->direct && bytes % channel->disk->length_align))
 		return end_of_file(channel, request);
 	request->bounced = request->bounced || disk_needs_bounce(channel->disk, request);
+	return submit_transfer(channel, request);
+}
+
+static enum disk_progress transfer_failed(
+	struct disk_channel *channel, struct disk_request *request, int error)
+{
+	if (!request->polled || error != -EOPNOTSUPP)
+		return finish(channel, request, error);
+	disk_stop_polling(channel->disk, "its file system or driver cannot be polled");
 	return submit_transfer(channel, request);
 }
 
@@ -332,7 +373,7 @@ static enum disk_progress uring_complete(
 	}
 	if (likely(request->op <= DISK_WRITE)) {
 		if (unlikely(result < 0))
-			return finish(channel, request, result);
+			return transfer_failed(channel, request, result);
 		return transferred(channel, request, (size_t)result);
 	}
 	if (request->op == DISK_FLUSH || request->syncing)
@@ -357,4 +398,11 @@ int disk_uring_channel_init(struct disk_channel *channel, struct disk *disk,
 	channel->file_number = file->number;
 	channel->file_flags = file->sqe_flags;
 	return 0;
+}
+
+void disk_uring_channel_poll(struct disk_channel *channel, const struct ring_file *file)
+{
+	channel->polled_file_number = file->number;
+	channel->polled_file_flags = file->sqe_flags;
+	channel->can_poll = true;
 }

@@ -26,14 +26,15 @@ static const unsigned setup_ladder[] = {
 	0,
 };
 
-static int make_ring(struct ring *ring, unsigned sq_entries, unsigned cq_entries)
+static int make_ring(
+	struct ring *ring, unsigned setup_flags, unsigned sq_entries, unsigned cq_entries)
 {
 	int result = -EINVAL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(setup_ladder) && result == -EINVAL; i++) {
 		struct io_uring_params params = {
-			.flags = setup_ladder[i] | IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE |
-		                 IORING_SETUP_CLAMP,
+			.flags = setup_ladder[i] | setup_flags | IORING_SETUP_R_DISABLED |
+		                 IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
 			.cq_entries = cq_entries,
 		};
 
@@ -112,10 +113,16 @@ static int explain(struct error *error, int code)
 
 int ring_init(struct ring *ring, unsigned sq_entries, unsigned cq_entries, struct error *error)
 {
+	return ring_init_with(ring, 0, sq_entries, cq_entries, error);
+}
+
+int ring_init_with(struct ring *ring, unsigned setup_flags, unsigned sq_entries,
+	unsigned cq_entries, struct error *error)
+{
 	int result;
 
 	memset(ring, 0, sizeof(*ring));
-	result = make_ring(ring, sq_entries, cq_entries);
+	result = make_ring(ring, setup_flags, sq_entries, cq_entries);
 	if (result)
 		return explain(error, result);
 	find_features(ring);
@@ -155,7 +162,7 @@ int ring_enable(struct ring *ring)
 int ring_probe(struct ring_features *ret_features)
 {
 	struct ring ring = {0};
-	int result = make_ring(&ring, 4, 8);
+	int result = make_ring(&ring, 0, 4, 8);
 
 	if (result) {
 		*ret_features = (struct ring_features){.error = result};
@@ -238,16 +245,25 @@ int ring_register_memory(struct ring *ring, const struct guest_memory *memory)
 	return 0;
 }
 
-int ring_enter(struct ring *ring, bool wait)
+static int submit_pending(struct ring *ring, unsigned wait_for, unsigned flags)
 {
 	struct io_uring_sq *sq = &ring->uring.sq;
-	unsigned flags = ring->enter_flags;
 	unsigned count = ring_pending(ring);
 
 	/* Release pairs with the kernel's acquire of the tail: the SQEs before it are written. */
 	__atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
-	if (wait || ring_needs_enter(ring))
-		flags |= IORING_ENTER_GETEVENTS;
-	return io_uring_enter(
-		(unsigned)ring->uring.enter_ring_fd, count, wait ? 1 : 0, flags, NULL);
+	return io_uring_enter((unsigned)ring->uring.enter_ring_fd, count, wait_for,
+		ring->enter_flags | flags, NULL);
+}
+
+int ring_enter(struct ring *ring, bool wait)
+{
+	bool events = wait || ring_needs_enter(ring);
+
+	return submit_pending(ring, wait ? 1 : 0, events ? IORING_ENTER_GETEVENTS : 0);
+}
+
+int ring_poll(struct ring *ring)
+{
+	return submit_pending(ring, 0, IORING_ENTER_GETEVENTS);
 }

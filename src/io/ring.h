@@ -73,6 +73,10 @@ struct ring {
  */
 int ring_init(struct ring *ring, unsigned sq_entries, unsigned cq_entries, struct error *error);
 
+/* The same for a ring that is something more: @setup_flags are IORING_SETUP_* bits. */
+int ring_init_with(struct ring *ring, unsigned setup_flags, unsigned sq_entries,
+	unsigned cq_entries, struct error *error);
+
 /*
  * Accepts a zeroed ring. Closes it; what is in flight is cancelled by the kernel. Once enabled,
  * only by the thread that did so.
@@ -172,3 +176,9 @@ static inline bool ring_needs_enter(const struct ring *ring)
  * "reap, then try again").
  */
 int ring_enter(struct ring *ring, bool wait);
+
+/*
+ * One io_uring_enter() that submits all pending SQEs and looks for completions, without waiting; on
+ * a ring with IORING_SETUP_IOPOLL it asks the devices. Returns what ring_enter() does.
+ */
+int ring_poll(struct ring *ring);

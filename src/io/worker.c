@@ -3,7 +3,7 @@
  * A worker's life, its sources coming and going, and the commands by which other threads ask for
  * anything. Commands come on a lock-free stack: the sender pushes, then writes the eventfd; the
  * worker takes the whole stack at the start of a turn. The sender sleeps on a semaphore until its
- * answer. The loop itself is in worker_loop.c.
+ * answer. The loop itself is in worker_loop.c, the rings beside the main one are in worker_side.c.
  */
 #include "io/worker_private.h"
 
@@ -129,6 +129,7 @@ static void *worker_main(void *argument)
 		while (!worker->exiting)
 			worker_turn(worker);
 	}
+	worker_close_sides(worker);
 	ring_deinit(&worker->ring);
 	return NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An I/O worker: one thread, one io_uring, and any number of sources (a disk's queue, a NIC's
+ * An I/O worker: one thread, its io_uring, and any number of sources (a disk's queue, a NIC's
  * queue pair) that it serves in batches:
  *
  *   each source with work  -> process: pop a batch, prepare SQEs
@@ -13,6 +13,9 @@
  * between its own requests (io/poll_window.h), and whether polling pays at all from what the driver
  * gets done with it and without (io/poll_trial.h). When every source is armed, the worker sleeps in
  * the kernel without a timeout and costs nothing.
+ *
+ * A worker has a further ring beside that main one where a source needs what the main ring cannot
+ * be (enum io_side). While anything is in flight there, the worker does not sleep.
  *
  * Threads: functions say who may call them. "Owner" is the worker's thread: inside any io_source
  * operation, or inside a function run by io_worker_call(). The functions for other threads block
@@ -84,15 +87,16 @@ struct io_source_ops {
 	bool (*drained)(struct io_source *source);
 };
 
-/* Embedded in what it serves. The first block is set by io_source_init(). */
+/* Embedded in what it serves. The first block is set before it is attached. */
 struct io_source {
 	const struct io_source_ops *ops;
-	int kick_fd; /* eventfd, never drained; -1: none */
+	int kick_fd;   /* eventfd, never drained; -1: none */
+	uint8_t sides; /* a bit for each io_side that it may put SQEs into */
 
 	/* Owner's, readable by the operations. */
 	struct io_worker *worker; /* NULL while detached */
 	bool stopping;            /* detaching: take nothing new */
-	unsigned in_flight;       /* SQEs given out whose last CQE has not come */
+	unsigned in_flight;       /* SQEs given out whose last CQE has not come, of all rings */
 
 	/* Private to worker.c. */
 	uint16_t slot;          /* index in the worker's table, the upper half of user_data */
@@ -120,7 +124,7 @@ struct io_worker_options {
 struct io_worker_counters {
 	struct counter loops;   /* turns: process, enter, complete, flush */
 	struct counter sleeps;  /* io_uring_enter calls that were willing to block */
-	struct counter enters;  /* all io_uring_enter calls */
+	struct counter enters;  /* all io_uring_enter calls, of all rings, as are the next two */
 	struct counter sqes;    /* submitted */
 	struct counter cqes;    /* reaped */
 	struct counter wakeups; /* kicks and commands that arrived as CQEs */
@@ -200,11 +204,38 @@ void io_source_activate(struct io_source *source);
 #define IO_TAG_MAX 0xffff0000u
 struct io_uring_sqe *io_source_sqe(struct io_source *source, uint32_t tag);
 
-/* How many SQEs io_source_sqe() would give now. Owner. */
+/*
+ * How many SQEs io_source_sqe() would give now, and io_source_side_sqe() for each of the source's
+ * rings. Owner.
+ */
 unsigned io_source_space(const struct io_source *source);
 
-/* The worker's ring, for fixed files, registered memory and features. Owner. */
+/* The worker's main ring, for fixed files, registered memory and features. Owner. */
 struct ring *io_worker_ring(struct io_worker *worker);
+
+/* What a further ring of a worker is. */
+enum io_side {
+	IO_SIDE_POLLED, /* IORING_SETUP_IOPOLL: nothing but reads and writes of O_DIRECT files */
+	IO_SIDES
+};
+
+/*
+ * Makes the worker's ring @side, unless it is there already; it goes with the worker. Returns 0 or
+ * negative errno. Owner, inside a function run by io_worker_call().
+ */
+int io_worker_open_side(struct io_worker *worker, enum io_side side);
+
+/* That ring, which is open, for fixed files and registered memory. Owner. */
+struct ring *io_worker_side_ring(struct io_worker *worker, enum io_side side);
+
+/*
+ * @source may put SQEs into @side, which is open in the worker that it will be attached to. After
+ * io_source_init(), before io_worker_attach(). Any thread.
+ */
+void io_source_use_side(struct io_source *source, enum io_side side);
+
+/* io_source_sqe() for a ring that io_source_use_side() named. Owner. */
+struct io_uring_sqe *io_source_side_sqe(struct io_source *source, enum io_side which, uint32_t tag);
 
 /*
  * Says that @count requests or frames were taken from the driver or brought to it: by that the

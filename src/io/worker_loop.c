@@ -136,7 +136,7 @@ static void try_arm(struct io_worker *worker, struct io_source *source)
 	remove_active(worker, source);
 }
 
-static void touch(struct io_worker *worker, struct io_source *source)
+void worker_touch(struct io_worker *worker, struct io_source *source)
 {
 	if (source->touched)
 		return;
@@ -147,11 +147,6 @@ static void touch(struct io_worker *worker, struct io_source *source)
 
 /* ---- SQEs ---- */
 
-static uint64_t user_data(unsigned slot, uint32_t tag)
-{
-	return (uint64_t)slot << 32 | tag;
-}
-
 static bool add_poll(struct io_worker *worker, int fd, unsigned slot)
 {
 	struct io_uring_sqe *sqe = ring_sqe(&worker->ring);
@@ -159,7 +154,7 @@ static bool add_poll(struct io_worker *worker, int fd, unsigned slot)
 	if (!sqe)
 		return false;
 	io_uring_prep_poll_multishot(sqe, fd, POLLIN);
-	sqe->user_data = user_data(slot, TAG_KICK);
+	sqe->user_data = worker_user_data(slot, TAG_KICK);
 	return true;
 }
 
@@ -192,7 +187,7 @@ struct io_uring_sqe *io_source_sqe(struct io_source *source, uint32_t tag)
 	sqe = ring_sqe(&worker->ring);
 	if (unlikely(!sqe))
 		return NULL;
-	sqe->user_data = user_data(source->slot, tag);
+	sqe->user_data = worker_user_data(source->slot, tag);
 	source->in_flight++;
 	worker->in_flight++;
 	return sqe;
@@ -203,6 +198,8 @@ unsigned io_source_space(const struct io_source *source)
 	const struct io_worker *worker = source->worker;
 	unsigned room = worker->in_flight_max - worker->in_flight;
 
+	if (unlikely(source->sides))
+		room = min_of(room, worker_side_space(source));
 	return min_of(room, ring_sq_space(&worker->ring));
 }
 
@@ -213,7 +210,7 @@ static void serve_source(struct io_worker *worker, struct io_source *source)
 	window_event(worker, &source->avail, source->slept);
 	source->slept = false;
 	source->ops->process(source);
-	touch(worker, source);
+	worker_touch(worker, source);
 }
 
 /* True where any source had work. */
@@ -268,7 +265,8 @@ static bool must_check_stopping(const struct io_worker *worker)
 static bool may_sleep(const struct io_worker *worker)
 {
 	return !worker->active_count && !worker->completion_polled && !worker->unarmed &&
-	       !has_commands(worker) && !worker->exiting && !must_check_stopping(worker);
+	       !worker->side_in_flight && !has_commands(worker) && !worker->exiting &&
+	       !must_check_stopping(worker);
 }
 
 static void judge_polling(struct io_worker *worker)
@@ -287,15 +285,9 @@ static void slept(struct io_worker *worker)
 	worker->hold_until = 0;
 }
 
-static void enter(struct io_worker *worker, bool wait)
+void worker_entered(struct io_worker *worker, int result)
 {
-	int result = ring_enter(&worker->ring, wait);
-
 	counter_add(&worker->counters.enters, 1);
-	if (wait) {
-		counter_add(&worker->counters.sleeps, 1);
-		slept(worker);
-	}
 	if (likely(result >= 0)) {
 		counter_add(&worker->counters.sqes, (uint64_t)result);
 		return;
@@ -303,6 +295,15 @@ static void enter(struct io_worker *worker, bool wait)
 	if (result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM) {
 		log_error("worker %s: io_uring_enter: %s", worker->name, strerror(-result));
 		abort(); /* our own mistake: a broken ring cannot be served */
+	}
+}
+
+static void enter(struct io_worker *worker, bool wait)
+{
+	worker_entered(worker, ring_enter(&worker->ring, wait));
+	if (wait) {
+		counter_add(&worker->counters.sleeps, 1);
+		slept(worker);
 	}
 }
 
@@ -336,7 +337,7 @@ static void completed(
 	}
 	window_event(worker, &source->completion, !source->completion_polled);
 	source->ops->complete(source, (uint32_t)cqe->user_data, cqe->res, cqe->flags);
-	touch(worker, source);
+	worker_touch(worker, source);
 }
 
 static void dispatch(struct io_worker *worker, const struct io_uring_cqe *cqe)
@@ -413,8 +414,8 @@ static void cancel_kick(struct io_worker *worker, struct io_source *source)
 	sqe = ring_sqe(&worker->ring);
 	if (!sqe)
 		return; /* asked again in the next turn */
-	ring_prepare_cancel(sqe, user_data(source->slot, TAG_KICK));
-	sqe->user_data = user_data(SLOT_WORKER, TAG_CANCEL);
+	ring_prepare_cancel(sqe, worker_user_data(source->slot, TAG_KICK));
+	sqe->user_data = worker_user_data(SLOT_WORKER, TAG_CANCEL);
 	source->kick_cancelled = true;
 }
 
@@ -519,16 +520,19 @@ static void tick(struct io_worker *worker)
 	}
 }
 
-/* Looks for work until there is some or the tick is over. */
+/*
+ * Looks for work until there is some or the tick is over. Where a further ring has something in
+ * flight, the next turn is the next look.
+ */
 static void spin(struct io_worker *worker)
 {
-	unsigned looks = 0;
+	unsigned looks = 0, limit = unlikely(worker->side_in_flight) ? 0 : TICK;
 
 	if (worker->woken || ring_pending(&worker->ring) || may_sleep(worker)) {
 		worker->woken = false;
 		return;
 	}
-	while (worker->looks + looks < TICK && !anything_new(worker)) {
+	while (worker->looks + looks < limit && !anything_new(worker)) {
 		if (looks++ >= EAGER_LOOKS)
 			relax();
 	}
@@ -555,6 +559,8 @@ void worker_turn(struct io_worker *worker)
 	if (unlikely(worker->unarmed))
 		rearm_polls(worker);
 	worked = serve(worker);
+	if (unlikely(worker->side_in_flight))
+		worked |= worker_serve_sides(worker);
 	arm_closed(worker);
 	sleep = may_sleep(worker);
 	if (sleep && worker->touched) {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What worker.c (life, commands) and worker_loop.c (the loop) share. Private to them. */
+/*
+ * What worker.c (life, commands), worker_loop.c (the loop) and worker_side.c (further rings) share.
+ * Private to them.
+ */
 #pragma once
 
 #include "io/poll_trial.h"
@@ -16,11 +19,19 @@ struct command {
 	sem_t done;
 };
 
-/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): lines of their own are the point. */
-struct io_worker {
+/* A ring beside the main one. */
+struct worker_side {
 	struct ring ring;
 	unsigned in_flight; /* SQEs of all sources */
 	unsigned in_flight_max;
+};
+
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): lines of their own are the point. */
+struct io_worker {
+	struct ring ring;
+	unsigned in_flight; /* SQEs of all sources in `ring` */
+	unsigned in_flight_max;
+	unsigned side_in_flight; /* and in all `sides` together */
 	unsigned active_count;
 	unsigned rotation;          /* which polled source is served first */
 	unsigned completion_polled; /* sources whose completions are spun for */
@@ -41,6 +52,7 @@ struct io_worker {
 	struct io_source *touched;
 	struct io_source *active[IO_SOURCES_MAX];
 	struct io_source *slots[IO_SOURCES_MAX + 1]; /* slot 0 is the worker */
+	struct worker_side *sides[IO_SIDES];         /* NULL: not needed so far */
 
 	int command_fd;
 	int cpu;
@@ -66,3 +78,27 @@ void worker_run_commands(struct io_worker *worker);
 
 /* From now on the source is looked at in each turn. */
 void worker_set_active(struct io_worker *worker, struct io_source *source);
+
+/* The source is flushed at the end of this turn. */
+void worker_touch(struct io_worker *worker, struct io_source *source);
+
+/* Counts an io_uring_enter(), and looks at what it returned. */
+void worker_entered(struct io_worker *worker, int result);
+
+/* What an SQE's user_data says: whose it is, and what the source calls it. */
+static inline uint64_t worker_user_data(unsigned slot, uint32_t tag)
+{
+	return (uint64_t)slot << 32 | tag;
+}
+
+/*
+ * Submits what is prepared in the further rings and hands out what they have completed. True where
+ * there was anything.
+ */
+bool worker_serve_sides(struct io_worker *worker);
+
+/* How many SQEs there is room for in each of the further rings that the source uses. */
+unsigned worker_side_space(const struct io_source *source);
+
+/* Closes them. */
+void worker_close_sides(struct io_worker *worker);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """virtio-blk under a real driver: data, flushes, discards, several disks, sizes, misfortunes."""
+import contextlib
 import functools
 import hashlib
 import os
@@ -7,7 +8,7 @@ import pathlib
 import signal
 import subprocess
 
-from guest import Skip, expect, run_bounded
+from guest import BUILD, Skip, expect, run_bounded
 
 INTERRUPTS = r"awk '/virtio0-req/ {n = 0; for (i = 2; i < NF; i++) if ($i ~ /^[0-9]+$/) n += $i; print n}' /proc/interrupts"
 
@@ -135,6 +136,72 @@ echo done >"$FASTVMM_RESULT"
     expect(total(outcome.stats, "errors") == 0, "requests failed")
 
 
+@contextlib.contextmanager
+def spare_nvme():
+    """The block device of an NVMe namespace that tests may write over; zeroed before and after."""
+    name = os.environ.get("FASTVMM_NVME")
+    if not name:
+        raise Skip("no NVMe namespace to write over (FASTVMM_NVME=0n1 names one)")
+    block = pathlib.Path("/dev/nvme" + name)
+    subprocess.run(["blkdiscard", "-f", "-z", block], check=True)
+    yield block
+    subprocess.run(["blkdiscard", "-f", "-z", block], check=True)
+
+
+# Data, a flush, a discard and zeroes on a disk of at least 64 MiB; then what the host should find.
+NVME_JOB = r"""
+fio --name=verify --filename=/dev/vda --rw=randrw --bssplit=512/20:4k/40:64k/30:1m/10 \
+	--blockalign=512 --size=4M --numjobs=2 --offset_increment=8M --iodepth=16 \
+	--ioengine=io_uring --direct=1 --verify=crc32c --do_verify=1 --verify_fatal=1 \
+	--randrepeat=0 --output-format=terse >/tmp/out || { cat /tmp/out; exit 1; }
+dd if=/dev/urandom of=/tmp/data bs=1M count=4 2>/dev/null
+dd if=/tmp/data of=/dev/vda bs=256k seek=128 oflag=direct conv=fsync 2>/dev/null
+dd if=/dev/vda bs=64k skip=512 count=64 iflag=direct 2>/dev/null | cmp - /tmp/data || exit 1
+dd if=/tmp/data of=/dev/vda bs=1M seek=40 conv=fsync 2>/dev/null
+/usr/sbin/blkdiscard -o 41943040 -l 1048576 /dev/vda || exit 1
+/usr/sbin/blkdiscard -z -o 42991616 -l 1048576 /dev/vda || exit 1
+echo sha256 $(sha256sum </tmp/data | cut -d' ' -f1) >"$FASTVMM_RESULT"
+"""
+
+
+def check_nvme(block, outcome):
+    """What NVME_JOB leaves behind, as the host reads it past its page cache."""
+    read = subprocess.run(["dd", f"if={block}", "bs=1M", "skip=32", "count=12", "iflag=direct",
+                           "status=none"], capture_output=True, check=True).stdout
+    data = read[:4 << 20]
+    expect(hashlib.sha256(data).hexdigest() == outcome.words()["sha256"], "the host reads other data")
+    expect(not any(read[9 << 20:10 << 20]), "the zeroed range is not zero outside")
+    expect(read[10 << 20:12 << 20] == data[2 << 20:], "the zeroed range's neighbour was harmed")
+    expect(total(outcome.stats, "errors") == 0, "requests failed")
+    for kind in ("flushes", "discards", "write_zeroes"):
+        expect(total(outcome.stats, kind) > 0, f"no {kind} arrived")
+
+
+def nvme_polled(host):
+    """An NVMe block device with polled completions, two queues on one worker."""
+    with spare_nvme() as block:
+        outcome = host.boot(NVME_JOB, "--queues", "2", "--disk", f"{block},iopoll=on,workers=1",
+                            add=["/usr/sbin/blkdiscard"], timeout=400)
+        check_nvme(block, outcome)
+        transfers = total(outcome.stats, "reads") + total(outcome.stats, "writes")
+        polled = total(outcome.stats, "polled") + total(outcome.stats, "merged")
+        expect(polled >= transfers, f"{polled} of {transfers} transfers were polled")
+        expect("iopoll" not in outcome.output, f"a warning:\n{outcome.output[-2000:]}")
+
+
+def polled_units(_):
+    """The unit tests of polled disks, on ext4 on a device that can be polled."""
+    units = BUILD / "tests/unit/io/test_io"
+    with spare_nvme() as block:
+        subprocess.run(["mkfs.ext4", "-q", block], check=True)
+        for suite, refusals in (("iopoll/*", 2), ("engine/*poll*", 1), ("blk_load/*poll*", 0)):
+            run = run_bounded(["unshare", "-m", "sh", "-c", 'mount "$1" /var/tmp && exec "$2" -j1 '
+                               '--filter "$3"', "sh", block, units, suite], 200)
+            expect(run.returncode == 0, f"{suite}: {run.stdout[-4000:]}")
+            expect(run.stdout.count("iopoll=on has no effect") == refusals,
+                   f"{suite} did not poll: {run.stdout[-4000:]}")
+
+
 def grows(host):
     """The image grows while the guest runs; after SIGUSR1 the guest sees the new size."""
     disk = host.image("disk.img", 16)
@@ -219,6 +286,8 @@ def tests(quick):
             ("disk/fio verify, writeback, 2 workers",
              functools.partial(fio_verify, options="cache=writeback,workers=2,queue-size=1024")),
             ("disk/block device", block_device),
+            ("disk/NVMe, polled", nvme_polled),
+            ("disk/NVMe, polled, unit tests", polled_units),
             ("disk/grows", grows),
             ("disk/kill -9, second instance", killed),
             ("disk/host's file system full", full_host),

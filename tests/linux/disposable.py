@@ -18,9 +18,14 @@ START_SECONDS = 60
 SECONDS_PER_TEST = 240
 # A guest of 6 GiB, and what the host needs.
 HOST_MEMORY = "8G"
-# ext4 on the host's NVMe disk, for images.
-PREPARE = ("mkfs.ext4 -q -E nodiscard /dev/nvme0n1 && mkdir -p /run/disk && "
-           "mount -o discard /dev/nvme0n1 /run/disk && FASTVMM_SCRATCH=/run/disk exec \"$@\"")
+# The host has two NVMe disks: ext4 on the first, for images, and one for tests to write over, whose
+# name without "nvme" is FASTVMM_NVME. Their serial numbers tell them apart.
+PREPARE = r"""
+name_of() { basename "$(dirname "$(grep -l "^$1 *$" /sys/class/nvme/nvme*/serial)")"; }
+first=/dev/$(name_of fastvmm0)n1
+mkfs.ext4 -q -E nodiscard "$first" && mkdir -p /run/disk && mount -o discard "$first" /run/disk || exit
+FASTVMM_NVME=$(name_of fastvmm1 | sed s/nvme//)n1 FASTVMM_SCRATCH=/run/disk exec "$@"
+"""
 
 
 class Ledger:
@@ -105,7 +110,8 @@ class Pool:
     def _run_host(self, taker):
         # The host does not outlive its runner, however that ends.
         command = ["setpriv", "--pdeathsig", "TERM", TOP / "tools/nested-host", "--quiet",
-                   "--memory", HOST_MEMORY, "--nvme", "4G", "--null-blk", "--out", self.ledger.directory,
+                   "--memory", HOST_MEMORY, "--nvme", "4G", "--nvme", "256M", "--null-blk",
+                   "--out", self.ledger.directory,
                    "--timeout", START_SECONDS + SECONDS_PER_TEST * len(self.names) + 2 * SOAK_SECONDS,
                    "--env", "FASTVMM_NATIVE=1", "--env", "FASTVMM_EMULATED=1",
                    "--", "sh", "-c", PREPARE, "run", RUNNER, "--inside", taker]

@@ -19,6 +19,7 @@ Test(disk_option, a_bare_path_gets_the_defaults)
 	cr_assert(disk.blk.discard);
 	cr_assert_not(disk.blk.readonly);
 	cr_assert(disk.blk.merge);
+	cr_assert_not(disk.blk.iopoll);
 	cr_assert_null(disk.blk.serial);
 	disk_option_deinit(&disk);
 }
@@ -49,6 +50,23 @@ Test(disk_option, every_option)
 	disk_option_deinit(&disk);
 }
 
+Test(disk_option, polling_goes_past_the_page_cache_or_not_at_all)
+{
+	struct error error = ERROR_INIT;
+	struct machine_disk disk;
+
+	cr_assert_eq(disk_option_parse("a,iopoll", &disk, &error), 0, "%s", error.text);
+	cr_assert(disk.blk.iopoll);
+	disk_option_deinit(&disk);
+	cr_assert_eq(disk_option_parse("a,cache=writeback,iopoll=off", &disk, &error), 0);
+	disk_option_deinit(&disk);
+	cr_assert_eq(disk_option_parse("a,iopoll=on,cache=unsafe", &disk, &error), -EINVAL);
+	cr_assert_str_eq(error.text,
+		"--disk a,iopoll=on,cache=unsafe: iopoll=on goes with cache=none alone: the host's "
+		"page cache cannot be polled");
+	disk_option_deinit(&disk);
+}
+
 Test(disk_option, pins_alone_make_a_worker_each)
 {
 	struct error error = ERROR_INIT;
@@ -73,6 +91,8 @@ Test(disk_option, refusals_name_the_disk_and_the_option)
 		{"a,cache=fast", "--disk a,cache=fast: cache=fast: expected none"},
 		{"a,readonly=maybe", "--disk a,readonly=maybe: readonly=maybe: expected on"},
 		{"a,serial=123456789012345678901", "--disk a,serial=123456789012345678901: serial"},
+		{"a,iopoll,cache=writeback", "--disk a,iopoll,cache=writeback: iopoll=on goes"},
+		{"a,iopoll=maybe", "--disk a,iopoll=maybe: iopoll=maybe: expected on or off"},
 		{"a,poll-us=x", "--disk a,poll-us=x: poll-us=x: expected microseconds"},
 		{"a,colour=red", "--disk a,colour=red: unknown option \"colour\""},
 		{"a,io-cpus=x", "--disk a,io-cpus=x: io-cpus=x: expected a CPU list"},

@@ -54,7 +54,12 @@ void image_deinit(struct image *image)
 
 struct io_worker *test_worker(const char *name)
 {
-	struct io_worker_options options = {.name = name, .cpu = -1};
+	return test_worker_sized(name, 0);
+}
+
+struct io_worker *test_worker_sized(const char *name, unsigned sq_entries)
+{
+	struct io_worker_options options = {.name = name, .cpu = -1, .sq_entries = sq_entries};
 	struct error error = ERROR_INIT;
 	struct io_worker *worker = NULL;
 
@@ -86,7 +91,7 @@ static void make_device(struct blk_rig *rig, const struct blk_rig_options *optio
 {
 	struct blk_config config = {
 		.name = "disk0",
-		.path = rig->image.path,
+		.path = options->path ? options->path : rig->image.path,
 		.cache = options->cache,
 		.readonly = options->readonly,
 		.discard = !options->no_discard,
@@ -96,6 +101,7 @@ static void make_device(struct blk_rig *rig, const struct blk_rig_options *optio
 		.poll_us = options->poll_us,
 		.fixed_buffers = options->fixed_buffers,
 		.merge = options->merge,
+		.iopoll = options->iopoll,
 	};
 	struct error error = ERROR_INIT;
 
@@ -116,7 +122,7 @@ void blk_rig_init(struct blk_rig *rig, const struct blk_rig_options *options)
 	mock_guest_init(&rig->guest, 32 * MIB);
 	rig->worker_count = options->workers ? options->workers : 1;
 	for (unsigned i = 0; i < rig->worker_count; i++)
-		rig->workers[i] = test_worker("io-test");
+		rig->workers[i] = test_worker_sized("io-test", options->sq_entries);
 	make_device(rig, options);
 	rig->header = mock_guest_alloc(&rig->guest, 16, 16);
 	rig->status = mock_guest_alloc(&rig->guest, 1, 1);

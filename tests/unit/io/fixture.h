@@ -36,8 +36,9 @@ static inline uint64_t random_below(uint64_t *state, uint64_t bound)
 
 /* ---- workers ---- */
 
-/* Aborts the test where the host has no usable io_uring. */
+/* Abort the test where the host has no usable io_uring. */
 struct io_worker *test_worker(const char *name);
+struct io_worker *test_worker_sized(const char *name, unsigned sq_entries);
 
 uint64_t worker_stat(const struct io_worker *worker, const char *name);
 
@@ -57,6 +58,9 @@ struct blk_rig_options {
 	bool no_discard;
 	bool fixed_buffers;
 	bool merge;
+	bool iopoll;
+	unsigned sq_entries;   /* of the workers' rings; 0: the default */
+	const char *path;      /* an image of the test's own; NULL: a fresh one */
 	enum disk_cache cache; /* the default here is NONE, as it is the first */
 	uint64_t features;     /* 0: all that the device offers */
 	const char *serial;

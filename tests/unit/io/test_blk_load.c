@@ -203,15 +203,13 @@ static void run_players(unsigned queues)
 		pthread_join(threads[i], NULL);
 }
 
-static void load(unsigned workers, unsigned poll_us, enum disk_cache cache, unsigned requests)
+static void load_rig(struct blk_rig_options options, unsigned requests)
 {
-	blk_rig_init(&rig, &(struct blk_rig_options){.merge = true,
-				   .bytes = QUEUES_MAX * DEPTH * AREA,
-				   .queues = QUEUES_MAX,
-				   .queue_size = 128,
-				   .workers = workers,
-				   .poll_us = poll_us,
-				   .cache = cache});
+	options.merge = true;
+	options.bytes = QUEUES_MAX * DEPTH * AREA;
+	options.queues = QUEUES_MAX;
+	options.queue_size = 128;
+	blk_rig_init(&rig, &options);
 	for (unsigned i = 0; i < QUEUES_MAX; i++)
 		player_init(&players[i], i, requests);
 	run_players(QUEUES_MAX);
@@ -221,6 +219,12 @@ static void load(unsigned workers, unsigned poll_us, enum disk_cache cache, unsi
 			requests);
 	}
 	blk_rig_deinit(&rig);
+}
+
+static void load(unsigned workers, unsigned poll_us, enum disk_cache cache, unsigned requests)
+{
+	load_rig((struct blk_rig_options){.workers = workers, .poll_us = poll_us, .cache = cache},
+		requests);
 }
 
 Test(blk_load, four_queues_on_one_worker)
@@ -243,13 +247,25 @@ Test(blk_load, four_queues_with_direct_io)
 	load(2, 50, DISK_CACHE_NONE, 500);
 }
 
+Test(blk_load, four_polled_queues)
+{
+	load_rig((struct blk_rig_options){.workers = 2, .iopoll = true}, 500);
+}
+
+/* Rings so small that requests wait for room in them, of both queues of a worker. */
+Test(blk_load, four_polled_queues_on_a_small_ring)
+{
+	load_rig((struct blk_rig_options){.workers = 2, .iopoll = true, .sq_entries = 4}, 500);
+}
+
 /* The queue is stopped with requests in flight: all that were taken come back, each once. */
-Test(blk_load, quiesce_loses_nothing)
+static void quiesce(bool iopoll)
 {
 	struct virtio_device *virtio;
 
 	blk_rig_init(&rig,
-		&(struct blk_rig_options){.bytes = DEPTH * AREA, .poll_us = 20, .merge = true});
+		&(struct blk_rig_options){
+			.bytes = DEPTH * AREA, .poll_us = 20, .merge = true, .iopoll = iopoll});
 	virtio = blk_device_virtio(rig.device);
 	player_init(&players[0], 0, ~0u);
 	players[0].indirect = true;
@@ -275,6 +291,16 @@ Test(blk_load, quiesce_loses_nothing)
 			wait_one(player);
 	}
 	blk_rig_deinit(&rig);
+}
+
+Test(blk_load, quiesce_loses_nothing)
+{
+	quiesce(false);
+}
+
+Test(blk_load, quiesce_loses_nothing_that_is_polled)
+{
+	quiesce(true);
 }
 
 /* What a lost write did to the disk is open: the test puts a known state there. */

@@ -141,12 +141,12 @@ struct side {
 
 static struct side uring, plain;
 static struct io_worker *worker;
-static struct ring_file file;
+static struct ring_file file, polled_file;
 static unsigned char model[DISK_BYTES];
 
-static void open_side(struct side *side, enum disk_cache cache)
+static void open_side(struct side *side, enum disk_cache cache, bool iopoll)
 {
-	struct disk_options options = {.cache = cache, .discard = true};
+	struct disk_options options = {.cache = cache, .discard = true, .iopoll = iopoll};
 	struct error error = ERROR_INIT;
 
 	image_init(&side->image, DISK_BYTES, 11);
@@ -169,10 +169,24 @@ static int add_disk(struct io_worker *to, void *argument)
 	return 0;
 }
 
-static void begin(enum disk_cache cache)
+/* Opens the polled ring, with the file of @argument in it. */
+static int add_polled(struct io_worker *to, void *argument)
 {
-	open_side(&uring, cache);
-	open_side(&plain, cache);
+	int result = io_worker_open_side(to, IO_SIDE_POLLED);
+
+	if (!result)
+		ring_add_file(
+			io_worker_side_ring(to, IO_SIDE_POLLED), *(int *)argument, &polled_file);
+	return result;
+}
+
+/* @substitute: what stands for the disk in the polled ring; -1: the disk itself. */
+static void begin_with(enum disk_cache cache, bool iopoll, int substitute)
+{
+	int fd;
+
+	open_side(&uring, cache, iopoll);
+	open_side(&plain, cache, false);
 	worker = test_worker("engine");
 	io_worker_call(worker, add_disk, NULL);
 	sem_init(&uring.harness.done, 0, 0);
@@ -180,9 +194,20 @@ static void begin(enum disk_cache cache)
 	cr_assert_eq(disk_uring_channel_init(
 			     &uring.harness.channel, uring.disk, &uring.harness.source, &file),
 		0);
+	if (iopoll) {
+		fd = substitute < 0 ? uring.disk->fd : substitute;
+		cr_assert_eq(io_worker_call(worker, add_polled, &fd), 0);
+		io_source_use_side(&uring.harness.source, IO_SIDE_POLLED);
+		disk_uring_channel_poll(&uring.harness.channel, &polled_file);
+	}
 	cr_assert_eq(disk_sync_channel_init(&plain.channel, plain.disk), 0);
 	cr_assert_eq(io_worker_attach(worker, &uring.harness.source), 0);
 	image_pattern(model, 0, sizeof(model), 11);
+}
+
+static void begin(enum disk_cache cache)
+{
+	begin_with(cache, false, -1);
 }
 
 static void end(void)
@@ -355,6 +380,40 @@ Test(engine, random_streams_with_direct_io)
 	cr_assert_gt(
 		counter_read(&uring.harness.channel.bounces), 0, "unaligned buffers were there");
 	end();
+}
+
+/* A file that may or may not be polled here: the streams are carried out in either case. */
+Test(engine, random_streams_with_polling)
+{
+	begin_with(DISK_CACHE_NONE, true, -1);
+	if (!uring.disk->direct) {
+		end();
+		cr_skip_test("/var/tmp takes no direct I/O");
+	}
+	run_stream(0x5151515, 150);
+	cr_assert_gt(counter_read(&uring.harness.channel.polled), 0);
+	cr_assert_gt(counter_read(&uring.harness.channel.bounces), 0);
+	end();
+}
+
+/* A memfd cannot be polled. It stands in the polled ring for the disk: all goes to the disk. */
+Test(engine, what_cannot_be_polled_is_done_without)
+{
+	int fd = memfd_create("unpollable", MFD_CLOEXEC);
+
+	cr_assert_eq(ftruncate(fd, DISK_BYTES), 0);
+	begin_with(DISK_CACHE_NONE, true, fd);
+	if (!uring.disk->direct) {
+		end();
+		cr_skip_test("/var/tmp takes no direct I/O");
+	}
+	cr_assert(disk_is_polled(uring.disk));
+	run_stream(0x6161616, 50);
+	cr_assert_not(disk_is_polled(uring.disk));
+	cr_assert_gt(counter_read(&uring.harness.channel.polled), 0, "it was tried");
+	cr_assert_leq(counter_read(&uring.harness.channel.polled), LANES, "and not for long");
+	end();
+	close(fd);
 }
 
 /* Every method that stands below what this file system has. */
