@@ -12,6 +12,7 @@
 #include "io/blk_device.h"
 
 #include "io/blk_queue.h"
+#include "io/disk_channel.h"
 #include "util/error.h"
 #include "util/log.h"
 #include "virtio/device.h"
@@ -25,13 +26,6 @@
 
 #define RANGE_SECTORS_MAX 0x3fffffu /* just under 2 GiB in one range */
 
-/* The disk in the rings of a worker. */
-struct blk_file {
-	struct ring_file main;
-	struct ring_file polled;
-	bool is_polled; /* `polled` is there */
-};
-
 struct blk_device {
 	struct virtio_device virtio;
 	struct disk *disk;
@@ -41,7 +35,7 @@ struct blk_device {
 	_Atomic bool writethrough; /* what the queues do; the same */
 	char serial[VIRTIO_BLK_ID_BYTES];
 	struct blk_queue *queues;
-	struct blk_file *files; /* of queue i */
+	struct disk_files *files; /* of queue i */
 	bool virtio_ready;
 };
 
@@ -123,6 +117,7 @@ static void blk_config_write(
 	uint32_t at = offsetof(struct virtio_blk_config, wce);
 	struct blk_device *device = device_of(virtio);
 	bool before, writeback;
+	int result = 0;
 
 	if (offset > at || at - offset >= length ||
 		!virtio_device_has(virtio, VIRTIO_BLK_F_CONFIG_WCE))
@@ -131,10 +126,11 @@ static void blk_config_write(
 	before = atomic_exchange_explicit(&device->writeback, writeback, memory_order_relaxed);
 	update_writethrough(device);
 	/* What was written back so far is as durable as what comes, once the switch is done. */
-	if (before && !writeback && device->disk->cache != DISK_CACHE_UNSAFE &&
-		fdatasync(device->disk->fd))
+	if (before && !writeback && device->disk->cache != DISK_CACHE_UNSAFE)
+		result = disk_sync(device->disk);
+	if (result)
 		log_warning("%s: flush on the switch to write-through: %s", virtio->name,
-			strerror(errno));
+			strerror(-result));
 }
 
 /* ---- queues ---- */
@@ -212,41 +208,23 @@ static uint64_t features_of(const struct blk_device *device)
 	return features;
 }
 
-struct file_call {
-	struct blk_file *file;
+struct files_call {
+	struct disk_files *files;
 	struct disk *disk;
 };
 
-static void add_polled(struct io_worker *worker, const struct file_call *call)
+static int add_files(struct io_worker *worker, void *argument)
 {
-	int result = io_worker_open_side(worker, IO_SIDE_POLLED);
+	const struct files_call *call = argument;
 
-	if (result) {
-		disk_stop_polling(call->disk, strerror(-result));
-		return;
-	}
-	ring_add_file(
-		io_worker_side_ring(worker, IO_SIDE_POLLED), call->disk->fd, &call->file->polled);
-	call->file->is_polled = true;
+	return disk_files_add(worker, call->disk, call->files);
 }
 
-static int add_file(struct io_worker *worker, void *argument)
+static int remove_files(struct io_worker *worker, void *argument)
 {
-	const struct file_call *call = argument;
+	const struct files_call *call = argument;
 
-	ring_add_file(io_worker_ring(worker), call->disk->fd, &call->file->main);
-	if (disk_is_polled(call->disk))
-		add_polled(worker, call);
-	return 0;
-}
-
-static int remove_file(struct io_worker *worker, void *argument)
-{
-	const struct file_call *call = argument;
-
-	ring_remove_file(io_worker_ring(worker), &call->file->main);
-	if (call->file->is_polled)
-		ring_remove_file(io_worker_side_ring(worker, IO_SIDE_POLLED), &call->file->polled);
+	disk_files_remove(worker, call->disk, call->files);
 	return 0;
 }
 
@@ -269,7 +247,7 @@ static int init_queue(struct blk_device *device, const struct blk_config *config
 		.index = index,
 		.disk = device->disk,
 		.worker = worker,
-		.file = &device->files[index].main,
+		.files = &device->files[index],
 		.writethrough = &device->writethrough,
 		.serial = device->serial,
 		.seg_max = device->seg_max,
@@ -277,17 +255,18 @@ static int init_queue(struct blk_device *device, const struct blk_config *config
 		.fixed_buffers = config->fixed_buffers,
 		.merge = config->merge,
 	};
-	struct file_call call = {.file = &device->files[index], .disk = device->disk};
+	struct files_call call = {.files = &device->files[index], .disk = device->disk};
 	const struct blk_queue *first;
+	int result = 0;
 
 	queue->setup.worker = worker;
 	first = first_of_worker(device, index);
 	if (first == queue)
-		io_worker_call(worker, add_file, &call);
+		result = io_worker_call(worker, add_files, &call);
 	else
 		device->files[index] = device->files[first->setup.index];
-	if (device->files[index].is_polled)
-		setup.polled = &device->files[index].polled;
+	if (result)
+		return result;
 	return blk_queue_init(queue, &setup, config->queue_size);
 }
 
@@ -332,8 +311,14 @@ static int open_disk(
 		.discard = config->discard,
 		.iopoll = config->iopoll,
 	};
+	int result = disk_open(&options, &device->disk, error);
 
-	return disk_open(&options, &device->disk, error);
+	if (!result && device->disk->nvme && config->fixed_buffers)
+		return error_set(error, -EINVAL,
+			"disk %s: fixed-buffers=on does not go with an NVMe namespace's character "
+			"device",
+			config->path);
+	return result;
 }
 
 static int build(struct blk_device *device, const struct blk_config *config,
@@ -349,6 +334,10 @@ static int build(struct blk_device *device, const struct blk_config *config,
 	device->seg_max = (unsigned)max_of(min_of(config->queue_size - 2, (int)BLK_SEGMENTS), 1);
 	atomic_init(&device->writeback, true);
 	result = init_queues(device, config, workers, worker_count);
+	if (result && result != -ENOMEM)
+		return error_set(error, result, "disk %s: no io_uring for NVMe commands: %s%s",
+			config->path, strerror(-result),
+			result == -EINVAL ? "; Linux 5.19 or newer is needed" : "");
 	if (result)
 		return error_set(error, result, "disk %s: out of memory", config->path);
 	result = virtio_device_init(&device->virtio, &blk_ops, memory, VIRTIO_ID_BLOCK,
@@ -390,10 +379,10 @@ void blk_device_destroy(struct blk_device *device)
 	if (device->virtio_ready)
 		virtio_device_deinit(&device->virtio);
 	for (unsigned i = 0; i < device->queue_count; i++) {
-		struct file_call call = {.file = &device->files[i]};
+		struct files_call call = {.files = &device->files[i], .disk = device->disk};
 
 		if (first_of_worker(device, i) == &device->queues[i])
-			io_worker_call(device->queues[i].setup.worker, remove_file, &call);
+			io_worker_call(device->queues[i].setup.worker, remove_files, &call);
 		blk_queue_deinit(&device->queues[i]);
 	}
 	free(device->queues);

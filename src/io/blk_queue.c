@@ -498,14 +498,9 @@ static int init_channel(struct blk_queue *queue)
 {
 	const struct blk_queue_setup *setup = &queue->setup;
 
-	int result;
-
 	if (setup->sync)
 		return disk_sync_channel_init(&queue->channel, setup->disk);
-	result = disk_uring_channel_init(&queue->channel, setup->disk, &queue->source, setup->file);
-	if (!result && setup->polled)
-		disk_uring_channel_poll(&queue->channel, setup->polled);
-	return result;
+	return disk_channel_init(&queue->channel, setup->disk, &queue->source, setup->files);
 }
 
 int blk_queue_init(struct blk_queue *queue, const struct blk_queue_setup *setup, unsigned size_max)
@@ -545,19 +540,15 @@ static void begin(
 
 static int register_memory(struct io_worker *worker, void *argument)
 {
-	const struct blk_queue *queue = argument;
-	const struct guest_memory *memory = queue->setup.device->memory;
-	int result = ring_register_memory(io_worker_ring(worker), memory);
+	const struct blk_queue_setup *setup = argument;
 
-	if (!result && queue->setup.polled)
-		result = ring_register_memory(io_worker_side_ring(worker, IO_SIDE_POLLED), memory);
-	return result;
+	return disk_files_register_memory(worker, setup->disk, setup->files, setup->device->memory);
 }
 
 /* Optional: without registered memory everything works, a little slower. */
 static void try_fixed_buffers(struct blk_queue *queue)
 {
-	int result = io_worker_call(queue->setup.worker, register_memory, queue);
+	int result = io_worker_call(queue->setup.worker, register_memory, &queue->setup);
 
 	queue->channel.fixed_buffers = !result;
 	if (result)
@@ -574,8 +565,7 @@ int blk_queue_start(struct blk_queue *queue, struct virtqueue *virtqueue, int ki
 	if (queue->setup.fixed_buffers)
 		try_fixed_buffers(queue);
 	io_source_init(&queue->source, &blk_source_ops, kick_fd, queue->setup.poll_us);
-	if (queue->setup.polled)
-		io_source_use_side(&queue->source, IO_SIDE_POLLED);
+	disk_channel_use_sides(&queue->channel);
 	return io_worker_attach(queue->setup.worker, &queue->source);
 }
 

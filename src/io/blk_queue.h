@@ -12,7 +12,7 @@
 #include "io/blk_merge.h"
 #include "io/blk_request.h"
 #include "io/blk_slots.h"
-#include "io/disk.h"
+#include "io/disk_channel.h"
 #include "io/worker.h"
 #include "virtio/virtqueue.h"
 
@@ -37,8 +37,7 @@ struct blk_queue_setup {
 	unsigned index;
 	struct disk *disk;
 	struct io_worker *worker;
-	const struct ring_file *file;     /* of @disk, with @worker's ring */
-	const struct ring_file *polled;   /* and with its polled ring; NULL: it does without */
+	const struct disk_files *files;   /* of @disk, with @worker */
 	const _Atomic bool *writethrough; /* every write durable; changed by the driver */
 	const char *serial;               /* VIRTIO_BLK_ID_BYTES bytes */
 	unsigned seg_max;

@@ -12,6 +12,7 @@
  */
 #include "io/disk.h"
 
+#include "io/nvme_namespace.h"
 #include "util/checked.h"
 #include "util/cleanup.h"
 #include "util/error.h"
@@ -56,17 +57,24 @@ static int probe_bytes(int fd, off_t start, off_t length)
 	return lock.l_type == F_UNLCK ? 0 : -EAGAIN;
 }
 
+/* A namespace is locked where others look: at its block device. */
+static int lock_fd(const struct disk *disk)
+{
+	return disk->nvme ? disk->nvme->block_fd : disk->fd;
+}
+
 static int take_lock(const struct disk *disk)
 {
 	short type = disk->readonly ? F_RDLCK : F_WRLCK;
-	int result = lock_bytes(disk->fd, F_RDLCK, LOCK_READS, 1);
+	int fd = lock_fd(disk);
+	int result = lock_bytes(fd, F_RDLCK, LOCK_READS, 1);
 
 	if (!result)
-		result = lock_bytes(disk->fd, type, LOCK_NO_WRITER, LOCK_BYTES);
+		result = lock_bytes(fd, type, LOCK_NO_WRITER, LOCK_BYTES);
 	if (!result && disk->readonly)
-		return probe_bytes(disk->fd, LOCK_WRITES, LOCK_BYTES);
+		return probe_bytes(fd, LOCK_WRITES, LOCK_BYTES);
 	if (!result)
-		result = lock_bytes(disk->fd, type, LOCK_WRITES, LOCK_BYTES);
+		result = lock_bytes(fd, type, LOCK_WRITES, LOCK_BYTES);
 	return result;
 }
 
@@ -117,7 +125,7 @@ static int explain_open(const struct disk *disk, int code, struct error *error)
 }
 
 /* Looks before opening: opening a FIFO or a device has effects of its own. */
-static int check_kind(struct disk *disk, struct error *error)
+static int check_kind(struct disk *disk, struct stat *ret_status, struct error *error)
 {
 	struct stat status;
 
@@ -126,14 +134,30 @@ static int check_kind(struct disk *disk, struct error *error)
 	if (S_ISDIR(status.st_mode))
 		return error_set(error, -EISDIR,
 			"disk %s: is a directory; give a file or a block device", disk->path);
-	if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
-		return error_set(error, -EINVAL, "disk %s: is neither a file nor a block device",
-			disk->path);
 	disk->block_device = S_ISBLK(status.st_mode);
+	*ret_status = status;
+	if (S_ISREG(status.st_mode) || disk->block_device)
+		return 0;
+	if (!S_ISCHR(status.st_mode) || !nvme_namespace_is(status.st_rdev))
+		return error_set(error, -EINVAL,
+			"disk %s: is neither a file nor a block device, nor an NVMe namespace such "
+			"as /dev/ng0n1",
+			disk->path);
 	return 0;
 }
 
-static int open_file(struct disk *disk, struct error *error)
+static int open_namespace(struct disk *disk, dev_t device, struct error *error)
+{
+	if (disk->cache == DISK_CACHE_WRITEBACK)
+		return error_set(error, -EINVAL,
+			"disk %s: cache=writeback does not go with an NVMe namespace, which has no "
+			"page cache; use its block device",
+			disk->path);
+	return nvme_namespace_open(
+		disk->fd, device, disk->path, disk->readonly, &disk->nvme, error);
+}
+
+static int open_file(struct disk *disk, const struct stat *before, struct error *error)
 {
 	int flags = O_CLOEXEC | O_NOCTTY | (disk->readonly ? O_RDONLY : O_RDWR);
 	struct stat status;
@@ -146,10 +170,11 @@ static int open_file(struct disk *disk, struct error *error)
 		return explain_open(disk, -errno, error);
 	if (fstat(disk->fd, &status))
 		return explain_open(disk, -errno, error);
-	if (disk->block_device ? !S_ISBLK(status.st_mode) : !S_ISREG(status.st_mode))
+	if ((status.st_mode & S_IFMT) != (before->st_mode & S_IFMT) ||
+		status.st_rdev != before->st_rdev)
 		return error_set(
 			error, -EINVAL, "disk %s: was replaced while it was opened", disk->path);
-	return 0;
+	return S_ISCHR(status.st_mode) ? open_namespace(disk, status.st_rdev, error) : 0;
 }
 
 /* ---- size and geometry ---- */
@@ -158,6 +183,8 @@ static int read_size(const struct disk *disk, uint64_t *ret_size)
 {
 	struct stat status;
 
+	if (disk->nvme)
+		return nvme_namespace_size(disk->nvme, disk->fd, ret_size);
 	if (disk->block_device)
 		return ioctl(disk->fd, BLKGETSIZE64, ret_size) ? -errno : 0;
 	if (fstat(disk->fd, &status))
@@ -195,17 +222,19 @@ static bool plausible_block(uint32_t bytes)
 
 static void find_blocks(struct disk *disk)
 {
+	int fd = lock_fd(disk), logical = 0;
 	unsigned physical = 0, optimal = 0;
 	struct stat status;
-	int logical = 0;
 
 	disk->logical_block = DISK_SECTOR;
-	if (disk->block_device) {
-		if (!ioctl(disk->fd, BLKSSZGET, &logical) && plausible_block((uint32_t)logical))
+	if (disk->block_device || disk->nvme) {
+		if (!ioctl(fd, BLKSSZGET, &logical) && plausible_block((uint32_t)logical))
 			disk->logical_block = (uint32_t)logical;
-		if (ioctl(disk->fd, BLKPBSZGET, &physical))
+		if (disk->nvme)
+			disk->logical_block = 1u << disk->nvme->target.block_shift;
+		if (ioctl(fd, BLKPBSZGET, &physical))
 			physical = 0;
-		if (!ioctl(disk->fd, BLKIOOPT, &optimal))
+		if (!ioctl(fd, BLKIOOPT, &optimal))
 			disk->optimal_io = optimal;
 	} else if (!fstat(disk->fd, &status)) {
 		physical = (unsigned)status.st_blksize;
@@ -248,7 +277,8 @@ static void set_direct(struct disk *disk)
 	int flags = fcntl(disk->fd, F_GETFL);
 
 	disk->memory_align = disk->length_align = 1;
-	if (disk->cache != DISK_CACHE_NONE)
+	disk->direct = disk->nvme;
+	if (disk->cache != DISK_CACHE_NONE || disk->nvme)
 		return;
 	if (!fcntl(disk->fd, F_SETFL, flags | O_DIRECT)) {
 		if (find_alignment(disk) && disk->length_align <= disk->logical_block &&
@@ -282,10 +312,11 @@ static void set_polled(struct disk *disk, bool wanted)
 
 static int open_steps(struct disk *disk, struct error *error)
 {
-	int result = check_kind(disk, error);
+	struct stat status = {0};
+	int result = check_kind(disk, &status, error);
 
 	if (!result)
-		result = open_file(disk, error);
+		result = open_file(disk, &status, error);
 	if (result)
 		return result;
 	find_blocks(disk);
@@ -302,6 +333,18 @@ static int open_steps(struct disk *disk, struct error *error)
 		return error_set(error, -ENOMEM, "disk %s: out of memory", disk->path);
 	}
 	return 0;
+}
+
+static void set_methods(struct disk *disk)
+{
+	disk->discard_method = disk->block_device ? DISK_RANGE_URING_CMD : DISK_RANGE_PUNCH;
+	disk->unmap_method = DISK_RANGE_PUNCH;
+	disk->zero_method = DISK_RANGE_ZERO;
+	if (!disk->nvme)
+		return;
+	disk->discard_method = disk->nvme->discard_max ? DISK_RANGE_ZERO : DISK_RANGE_WRITE;
+	disk->zero_method = disk->nvme->zeroes_max ? DISK_RANGE_ZERO : DISK_RANGE_WRITE;
+	disk->unmap_method = disk->zero_method;
 }
 
 int disk_open(const struct disk_options *options, struct disk **ret_disk, struct error *error)
@@ -322,9 +365,7 @@ int disk_open(const struct disk_options *options, struct disk **ret_disk, struct
 		return result;
 	}
 	set_polled(disk, options->iopoll);
-	disk->discard_method = disk->block_device ? DISK_RANGE_URING_CMD : DISK_RANGE_PUNCH;
-	disk->unmap_method = DISK_RANGE_PUNCH;
-	disk->zero_method = DISK_RANGE_ZERO;
+	set_methods(disk);
 	*ret_disk = disk;
 	return 0;
 }
@@ -336,13 +377,21 @@ void disk_close(struct disk *disk)
 	if (disk->fd >= 0) {
 		/* An io_uring may hold the file for a moment longer: the locks must not wait for
 		 * it. */
-		lock_bytes(disk->fd, F_UNLCK, 0, 0);
+		lock_bytes(lock_fd(disk), F_UNLCK, 0, 0);
 		close(disk->fd);
 	}
+	nvme_namespace_close(disk->nvme);
 	if (disk->zeroes)
 		munmap(disk->zeroes, DISK_ZEROES);
 	free(disk->path);
 	free(disk);
+}
+
+int disk_sync(const struct disk *disk)
+{
+	if (disk->nvme)
+		return nvme_namespace_flush(disk->nvme, disk->fd);
+	return fdatasync(disk->fd) ? -errno : 0;
 }
 
 int disk_refresh_size(struct disk *disk, bool *ret_changed)
@@ -414,26 +463,4 @@ int disk_range_fallocate_mode(enum disk_range_method method)
 {
 	return FALLOC_FL_KEEP_SIZE |
 	       (method == DISK_RANGE_PUNCH ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
-}
-
-void disk_channel_deinit(struct disk_channel *channel)
-{
-	if (channel->bounce)
-		munmap(channel->bounce, DISK_BOUNCE);
-	channel->bounce = NULL;
-}
-
-int disk_channel_setup(struct disk_channel *channel, const struct disk_ops *ops, struct disk *disk)
-{
-	*channel = (struct disk_channel){.ops = ops, .disk = disk};
-	if (!disk->direct)
-		return 0;
-	/* Costs memory only once it is used. */
-	channel->bounce = mmap(NULL, DISK_BOUNCE, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (channel->bounce == MAP_FAILED) {
-		channel->bounce = NULL;
-		return -ENOMEM;
-	}
-	return 0;
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk's backend: a file or block device, opened and locked, and the requests that an engine
- * carries out on it.
+ * A disk's backend: a file, a block device or an NVMe namespace's character device, opened and
+ * locked, and the requests that an engine carries out on it.
  *
  * struct disk is what all queues share and, but for the atomics in it, constant after
  * disk_open(). A struct disk_channel is one queue's way to it, owned by that queue's worker. An
- * engine (io_uring, or plain blocking calls) is a set of disk_ops on channels. Whatever the engine
- * and the host's file system, a request that succeeds has done exactly what it says: the engines
- * finish short transfers, retry what was interrupted, go through an aligned buffer where O_DIRECT
- * would refuse the guest's, and write zeros where the host cannot zero a range.
+ * engine (io_uring, NVMe commands, or plain blocking calls) is a set of disk_ops on channels.
+ * Whatever the engine and the host's file system, a request that succeeds has done exactly what it
+ * says: the engines finish short transfers, retry what was interrupted, go through an aligned
+ * buffer where O_DIRECT would refuse the guest's, and write zeros where the host cannot zero a
+ * range.
  */
 #pragma once
 
@@ -23,6 +24,7 @@
 struct disk_channel;
 struct error;
 struct io_source;
+struct nvme_namespace;
 struct ring_file;
 
 #define DISK_SECTOR 512u
@@ -42,7 +44,10 @@ struct disk_options {
 	bool iopoll;  /* poll for completions of reads and writes; for DISK_CACHE_NONE */
 };
 
-/* How ranges are zeroed or dropped; an engine steps down where the host refuses. */
+/*
+ * How ranges are zeroed or dropped; an engine steps down where the host refuses. For the engine of
+ * NVMe commands, all but the last are one: the command for it.
+ */
 enum disk_range_method {
 	DISK_RANGE_URING_CMD, /* discard of a block device by io_uring command */
 	DISK_RANGE_PUNCH,     /* fallocate(PUNCH_HOLE | KEEP_SIZE) */
@@ -56,7 +61,8 @@ struct disk {
 	int fd;
 	bool readonly;
 	bool block_device;
-	bool direct; /* O_DIRECT is on */
+	struct nvme_namespace *nvme; /* the file is that of a namespace; NULL: it is not */
+	bool direct;                 /* O_DIRECT is on, or there is no cache to go past */
 	bool discard;
 	enum disk_cache cache;
 	uint32_t logical_block;  /* bytes, 512 to 64 KiB; what requests must be multiples of */
@@ -77,9 +83,10 @@ struct disk {
 
 /*
  * Opens, checks and locks. Returns 0, or negative errno with a line in @error that names the
- * path: -ENOENT, -EISDIR, -EINVAL (no file or block device; size not a multiple of 512), -ENODATA
- * (empty), -EACCES, -EROFS, -EBUSY (locked by another instance, or a mounted block device). Main
- * thread; the caller destroys the disk after its channels are gone.
+ * path: -ENOENT, -EISDIR, -EINVAL (nothing that can be a disk; size not a multiple of 512; options
+ * that do not fit), -ENODATA (empty), -EACCES, -EROFS, -EBUSY (locked by another instance, or a
+ * mounted block device), -ENOTSUP (the format of an NVMe namespace). Main thread; the caller
+ * destroys the disk after its channels are gone.
  */
 int disk_open(const struct disk_options *options, struct disk **ret_disk, struct error *error);
 
@@ -96,6 +103,9 @@ static inline bool disk_is_polled(const struct disk *disk)
 
 /* From now on the disk's requests are not polled. Says so once, and @why. Any thread. */
 void disk_stop_polling(struct disk *disk, const char *why);
+
+/* What a flush does, at once: waits. 0 or negative errno. Any thread. */
+int disk_sync(const struct disk *disk);
 
 static inline uint64_t disk_size(const struct disk *disk)
 {
@@ -184,10 +194,18 @@ int disk_uring_channel_init(struct disk_channel *channel, struct disk *disk,
 	struct io_source *source, const struct ring_file *file);
 
 /*
- * Reads and writes go by the ring that @source has for IO_SIDE_POLLED, as long as the disk is
- * polled; @file is the disk's in that ring. Any thread, before the source is attached.
+ * For both: reads and writes go by the ring that @source has for IO_SIDE_POLLED or, on a namespace,
+ * IO_SIDE_COMMAND_POLLED, as long as the disk is polled; @file is the disk's in that ring. Any
+ * thread, before the source is attached.
  */
-void disk_uring_channel_poll(struct disk_channel *channel, const struct ring_file *file);
+void disk_channel_poll(struct disk_channel *channel, const struct ring_file *file);
+
+/*
+ * A channel for a disk on an NVMe namespace: its commands go by the ring that @source has for
+ * IO_SIDE_COMMAND, on @file in that ring. The rest as above.
+ */
+int disk_nvme_channel_init(struct disk_channel *channel, struct disk *disk,
+	struct io_source *source, const struct ring_file *file);
 
 /* A channel whose submit() blocks and always returns DISK_DONE. Returns 0 or -ENOMEM. */
 int disk_sync_channel_init(struct disk_channel *channel, struct disk *disk);
@@ -203,6 +221,29 @@ void disk_channel_deinit(struct disk_channel *channel);
  * operation, translated.
  */
 bool disk_needs_bounce(const struct disk *disk, const struct disk_request *request);
+
+/* True where the channel's aligned buffer is the request's now; its end gives it back. */
+bool disk_take_bounce(struct disk_channel *channel, struct disk_request *request);
+
+/* Ends the request. Returns DISK_DONE. */
+static inline enum disk_progress disk_finish(
+	struct disk_channel *channel, struct disk_request *request, int result)
+{
+	if (channel->bounce_of == request)
+		channel->bounce_of = NULL;
+	request->result = result;
+	return DISK_DONE;
+}
+
+/*
+ * True where the next SQE of a read or write is to take the polled ring. What is tried again takes
+ * the other one, which can wait.
+ */
+static inline bool disk_takes_polled(struct disk_channel *channel, struct disk_request *request)
+{
+	request->polled = channel->can_poll && disk_is_polled(channel->disk) && !request->retries;
+	return request->polled;
+}
 
 /* The method to begin with for a DISCARD or WRITE_ZEROES request. */
 enum disk_range_method disk_range_first(struct disk *disk, const struct disk_request *request);

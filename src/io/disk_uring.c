@@ -27,15 +27,6 @@
 #define LONE_BACKOFF_MAX 127u
 #define PART_MAX         (1u << 30) /* bytes in one SQE; more makes a short transfer */
 
-static enum disk_progress finish(
-	struct disk_channel *channel, struct disk_request *request, int result)
-{
-	if (channel->bounce_of == request)
-		channel->bounce_of = NULL;
-	request->result = result;
-	return DISK_DONE;
-}
-
 /* ---- SQEs ---- */
 
 static struct io_uring_sqe *new_sqe(
@@ -55,12 +46,10 @@ static struct io_uring_sqe *transfer_sqe(struct disk_channel *channel, struct di
 {
 	struct io_uring_sqe *sqe;
 
-	request->polled = false;
-	if (likely(!channel->can_poll) || !disk_is_polled(channel->disk) || request->retries)
+	if (likely(!disk_takes_polled(channel, request)))
 		return new_sqe(channel, request);
 	sqe = io_source_side_sqe(channel->source, IO_SIDE_POLLED, request->tag);
 	if (likely(sqe)) {
-		request->polled = true;
 		sqe->fd = channel->polled_file_number;
 		sqe->flags = channel->polled_file_flags;
 		counter_add(&channel->polled, 1);
@@ -129,15 +118,6 @@ static void fill_vector(
 
 /* ---- reads and writes ---- */
 
-/* True where the aligned buffer is the request's now. */
-static bool take_bounce(struct disk_channel *channel, struct disk_request *request)
-{
-	if (channel->bounce_of && channel->bounce_of != request)
-		return false;
-	channel->bounce_of = request;
-	return true;
-}
-
 static struct iovec bounce_part(struct disk_channel *channel, const struct disk_request *request)
 {
 	struct iovec part = {
@@ -184,8 +164,8 @@ static enum disk_progress submit_transfer(
 	struct iovec part;
 
 	if (unlikely(request->done == request->length))
-		return finish(channel, request, 0);
-	if (unlikely(request->bounced) && !take_bounce(channel, request))
+		return disk_finish(channel, request, 0);
+	if (unlikely(request->bounced) && !disk_take_bounce(channel, request))
 		return DISK_WAIT;
 	sqe = transfer_sqe(channel, request);
 	if (unlikely(!sqe))
@@ -208,9 +188,9 @@ static enum disk_progress submit_transfer(
 static enum disk_progress end_of_file(struct disk_channel *channel, struct disk_request *request)
 {
 	if (request->op == DISK_WRITE)
-		return finish(channel, request, -ENOSPC);
+		return disk_finish(channel, request, -ENOSPC);
 	iov_zero(request->iov, request->iov_count);
-	return finish(channel, request, 0);
+	return disk_finish(channel, request, 0);
 }
 
 static enum disk_progress transferred(
@@ -220,7 +200,7 @@ static enum disk_progress transferred(
 		iov_scatter(request->iov, request->iov_count, channel->bounce, bytes);
 	request->done += bytes;
 	if (likely(request->done >= request->length))
-		return finish(channel, request, 0);
+		return disk_finish(channel, request, 0);
 	iov_consume(&request->iov, &request->iov_count, bytes);
 	request->retries = 0;
 	/* A direct read ends within a sector only at the end of the file; it cannot go on there. */
@@ -234,7 +214,7 @@ static enum disk_progress transfer_failed(
 	struct disk_channel *channel, struct disk_request *request, int error)
 {
 	if (!request->polled || error != -EOPNOTSUPP)
-		return finish(channel, request, error);
+		return disk_finish(channel, request, error);
 	disk_stop_polling(channel->disk, "its file system or driver cannot be polled");
 	return submit_transfer(channel, request);
 }
@@ -246,7 +226,7 @@ static enum disk_progress submit_flush(struct disk_channel *channel, struct disk
 	struct io_uring_sqe *sqe;
 
 	if (channel->disk->cache == DISK_CACHE_UNSAFE)
-		return finish(channel, request, 0);
+		return disk_finish(channel, request, 0);
 	sqe = new_sqe(channel, request);
 	if (!sqe)
 		return DISK_WAIT;
@@ -283,7 +263,7 @@ static void fill_range(
 static enum disk_progress range_done(struct disk_channel *channel, struct disk_request *request)
 {
 	if (!request->durable)
-		return finish(channel, request, 0);
+		return disk_finish(channel, request, 0);
 	request->syncing = true;
 	return submit_flush(channel, request);
 }
@@ -310,11 +290,11 @@ static enum disk_progress range_completed(
 {
 	if (result < 0) {
 		if (!disk_range_step_down(channel->disk, request, result))
-			return finish(channel, request, result);
+			return disk_finish(channel, request, result);
 	} else if (request->method != DISK_RANGE_WRITE) {
 		request->done = request->length;
 	} else if (result == 0) {
-		return finish(channel, request, -ENOSPC);
+		return disk_finish(channel, request, -ENOSPC);
 	} else {
 		request->done += (uint32_t)result;
 	}
@@ -368,7 +348,7 @@ static enum disk_progress uring_complete(
 {
 	if (unlikely(result == -EINTR || result == -EAGAIN)) {
 		if (++request->retries > RETRIES_MAX)
-			return finish(channel, request, result);
+			return disk_finish(channel, request, result);
 		return DISK_WAIT; /* the next turn, not this one: give the host a moment */
 	}
 	if (likely(request->op <= DISK_WRITE)) {
@@ -377,7 +357,7 @@ static enum disk_progress uring_complete(
 		return transferred(channel, request, (size_t)result);
 	}
 	if (request->op == DISK_FLUSH || request->syncing)
-		return finish(channel, request, result < 0 ? result : 0);
+		return disk_finish(channel, request, result < 0 ? result : 0);
 	return range_completed(channel, request, result);
 }
 
@@ -398,11 +378,4 @@ int disk_uring_channel_init(struct disk_channel *channel, struct disk *disk,
 	channel->file_number = file->number;
 	channel->file_flags = file->sqe_flags;
 	return 0;
-}
-
-void disk_uring_channel_poll(struct disk_channel *channel, const struct ring_file *file)
-{
-	channel->polled_file_number = file->number;
-	channel->polled_file_flags = file->sqe_flags;
-	channel->can_poll = true;
 }

@@ -28,6 +28,33 @@ void iov_consume(struct iovec **iov, unsigned *count, size_t bytes)
 	}
 }
 
+unsigned iov_cut(struct iovec *iov, unsigned count, size_t bytes)
+{
+	unsigned i = 0;
+
+	while (i < count && bytes > iov[i].iov_len)
+		bytes -= iov[i++].iov_len;
+	if (i == count)
+		return count;
+	iov[i].iov_len = bytes;
+	return i + 1;
+}
+
+void iov_uncut(struct iovec **iov, unsigned *count, size_t bytes, size_t lost)
+{
+	while (*count && bytes >= (*iov)->iov_len) {
+		bytes -= (*iov)->iov_len;
+		if (!bytes && lost) {
+			(*iov)->iov_base = (char *)(*iov)->iov_base + (*iov)->iov_len;
+			(*iov)->iov_len = lost;
+			return;
+		}
+		(*iov)++;
+		(*count)--;
+	}
+	iov_consume(iov, count, bytes);
+}
+
 size_t iov_gather(void *buffer, size_t bytes, const struct iovec *iov, unsigned count)
 {
 	size_t done = 0;

@@ -11,6 +11,15 @@ size_t iov_bytes(const struct iovec *iov, unsigned count);
 /* Drops the first @bytes from the array, moving its start and trimming the element that is cut. */
 void iov_consume(struct iovec **iov, unsigned *count, size_t bytes);
 
+/*
+ * Shortens the array's front to @bytes, which is at most what it holds: returns how many elements
+ * that is, the last of which may have been cut. Doing it again changes nothing.
+ */
+unsigned iov_cut(struct iovec *iov, unsigned count, size_t bytes);
+
+/* iov_consume(); where @bytes are the front that iov_cut() made, puts back the @lost ones. */
+void iov_uncut(struct iovec **iov, unsigned *count, size_t bytes, size_t lost);
+
 /* Copies up to @bytes from the array's start into @buffer. Returns how many there were. */
 size_t iov_gather(void *buffer, size_t bytes, const struct iovec *iov, unsigned count);
 

@@ -2,8 +2,10 @@
 /*
  * Set-up tries the flags of the newest kernel first and steps down while the kernel answers
  * -EINVAL. The ring is born disabled, so that the thread that will own it (SINGLE_ISSUER) can be
- * another one than the maker. The submission array is filled in once with the identity: SQE i
- * always travels in slot i, and submitting is a store of the tail.
+ * another one than the maker. DEFER_TASKRUN is left out for a ring whose descriptor is polled: work
+ * that is deferred until the owner comes does not wake a poll of the ring. The submission array is
+ * filled in once with the identity: SQE i always travels in slot i, and submitting is a store of
+ * the tail.
  */
 #include "io/ring.h"
 
@@ -27,13 +29,14 @@ static const unsigned setup_ladder[] = {
 };
 
 static int make_ring(
-	struct ring *ring, unsigned setup_flags, unsigned sq_entries, unsigned cq_entries)
+	struct ring *ring, const struct ring_kind *kind, unsigned sq_entries, unsigned cq_entries)
 {
+	size_t first = kind->watched ? 1 : 0;
 	int result = -EINVAL;
 
-	for (size_t i = 0; i < ARRAY_SIZE(setup_ladder) && result == -EINVAL; i++) {
+	for (size_t i = first; i < ARRAY_SIZE(setup_ladder) && result == -EINVAL; i++) {
 		struct io_uring_params params = {
-			.flags = setup_ladder[i] | setup_flags | IORING_SETUP_R_DISABLED |
+			.flags = setup_ladder[i] | kind->setup_flags | IORING_SETUP_R_DISABLED |
 		                 IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
 			.cq_entries = cq_entries,
 		};
@@ -113,16 +116,16 @@ static int explain(struct error *error, int code)
 
 int ring_init(struct ring *ring, unsigned sq_entries, unsigned cq_entries, struct error *error)
 {
-	return ring_init_with(ring, 0, sq_entries, cq_entries, error);
+	return ring_init_as(ring, &(struct ring_kind){0}, sq_entries, cq_entries, error);
 }
 
-int ring_init_with(struct ring *ring, unsigned setup_flags, unsigned sq_entries,
+int ring_init_as(struct ring *ring, const struct ring_kind *kind, unsigned sq_entries,
 	unsigned cq_entries, struct error *error)
 {
 	int result;
 
 	memset(ring, 0, sizeof(*ring));
-	result = make_ring(ring, setup_flags, sq_entries, cq_entries);
+	result = make_ring(ring, kind, sq_entries, cq_entries);
 	if (result)
 		return explain(error, result);
 	find_features(ring);
@@ -162,7 +165,7 @@ int ring_enable(struct ring *ring)
 int ring_probe(struct ring_features *ret_features)
 {
 	struct ring ring = {0};
-	int result = make_ring(&ring, 0, 4, 8);
+	int result = make_ring(&ring, &(struct ring_kind){0}, 4, 8);
 
 	if (result) {
 		*ret_features = (struct ring_features){.error = result};

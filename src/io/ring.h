@@ -73,8 +73,14 @@ struct ring {
  */
 int ring_init(struct ring *ring, unsigned sq_entries, unsigned cq_entries, struct error *error);
 
-/* The same for a ring that is something more: @setup_flags are IORING_SETUP_* bits. */
-int ring_init_with(struct ring *ring, unsigned setup_flags, unsigned sq_entries,
+/* A ring that is something more. */
+struct ring_kind {
+	unsigned setup_flags; /* IORING_SETUP_* bits */
+	bool watched;         /* its descriptor is polled from elsewhere: no DEFER_TASKRUN */
+};
+
+/* The same for a ring of @kind. */
+int ring_init_as(struct ring *ring, const struct ring_kind *kind, unsigned sq_entries,
 	unsigned cq_entries, struct error *error);
 
 /*
@@ -131,6 +137,19 @@ static inline struct io_uring_sqe *ring_sqe(struct ring *ring)
 		return NULL;
 	sqe = &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
 	*sqe = (struct io_uring_sqe){0};
+	return sqe;
+}
+
+/* The same on a ring with IORING_SETUP_SQE128; all 128 bytes are zeroed. */
+static inline struct io_uring_sqe *ring_sqe128(struct ring *ring)
+{
+	struct io_uring_sq *sq = &ring->uring.sq;
+	struct io_uring_sqe *sqe;
+
+	if (unlikely(!ring_sq_space(ring)))
+		return NULL;
+	sqe = &sq->sqes[(size_t)(sq->sqe_tail++ & sq->ring_mask) * 2];
+	sqe[0] = sqe[1] = (struct io_uring_sqe){0};
 	return sqe;
 }
 

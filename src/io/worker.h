@@ -14,8 +14,8 @@
  * gets done with it and without (io/poll_trial.h). When every source is armed, the worker sleeps in
  * the kernel without a timeout and costs nothing.
  *
- * A worker has a further ring beside that main one where a source needs what the main ring cannot
- * be (enum io_side). While anything is in flight there, the worker does not sleep.
+ * A worker has further rings beside that main one where a source needs what the main ring cannot be
+ * (enum io_side). While anything is in flight in one that polls, the worker does not sleep.
  *
  * Threads: functions say who may call them. "Owner" is the worker's thread: inside any io_source
  * operation, or inside a function run by io_worker_call(). The functions for other threads block
@@ -215,7 +215,9 @@ struct ring *io_worker_ring(struct io_worker *worker);
 
 /* What a further ring of a worker is. */
 enum io_side {
-	IO_SIDE_POLLED, /* IORING_SETUP_IOPOLL: nothing but reads and writes of O_DIRECT files */
+	IO_SIDE_POLLED,  /* IORING_SETUP_IOPOLL: nothing but reads and writes of O_DIRECT files */
+	IO_SIDE_COMMAND, /* SQEs of 128 bytes and CQEs of 32, for commands of NVMe devices */
+	IO_SIDE_COMMAND_POLLED, /* both: their reads and writes */
 	IO_SIDES
 };
 
@@ -234,7 +236,10 @@ struct ring *io_worker_side_ring(struct io_worker *worker, enum io_side side);
  */
 void io_source_use_side(struct io_source *source, enum io_side side);
 
-/* io_source_sqe() for a ring that io_source_use_side() named. Owner. */
+/*
+ * io_source_sqe() for a ring that io_source_use_side() named; all of the SQE is zero but for
+ * user_data, in rings of 128-byte SQEs all 128. Owner.
+ */
 struct io_uring_sqe *io_source_side_sqe(struct io_source *source, enum io_side which, uint32_t tag);
 
 /*

@@ -34,9 +34,6 @@
 #define HOLD_MIN_NS    5000000u
 #define HOLD_MAX_NS    80000000u
 #define HOLD_MEMORY_NS 500000000u
-#define SLOT_WORKER    0u          /* the worker's own CQEs */
-#define TAG_KICK       0xffffffffu /* a source's kick, or the worker's command eventfd */
-#define TAG_CANCEL     0xfffffffeu
 
 /* ---- polling windows ---- */
 
@@ -265,8 +262,13 @@ static bool must_check_stopping(const struct io_worker *worker)
 static bool may_sleep(const struct io_worker *worker)
 {
 	return !worker->active_count && !worker->completion_polled && !worker->unarmed &&
-	       !worker->side_in_flight && !has_commands(worker) && !worker->exiting &&
-	       !must_check_stopping(worker);
+	       !has_commands(worker) && !worker->exiting && !must_check_stopping(worker);
+}
+
+/* The same, and what is in flight in the further rings will wake the worker. */
+static bool goes_to_sleep(struct io_worker *worker)
+{
+	return may_sleep(worker) && (likely(!worker->side_in_flight) || worker_watch_sides(worker));
 }
 
 static void judge_polling(struct io_worker *worker)
@@ -328,6 +330,11 @@ static void kicked(struct io_worker *worker, unsigned slot, const struct io_urin
 	}
 }
 
+void worker_completion(struct io_worker *worker, struct io_source *source)
+{
+	window_event(worker, &source->completion, !source->completion_polled);
+}
+
 static void completed(
 	struct io_worker *worker, struct io_source *source, const struct io_uring_cqe *cqe)
 {
@@ -335,7 +342,7 @@ static void completed(
 		source->in_flight--;
 		worker->in_flight--;
 	}
-	window_event(worker, &source->completion, !source->completion_polled);
+	worker_completion(worker, source);
 	source->ops->complete(source, (uint32_t)cqe->user_data, cqe->res, cqe->flags);
 	worker_touch(worker, source);
 }
@@ -349,6 +356,8 @@ static void dispatch(struct io_worker *worker, const struct io_uring_cqe *cqe)
 		completed(worker, worker->slots[slot], cqe);
 	else if (tag == TAG_KICK)
 		kicked(worker, slot, cqe);
+	else if (tag != TAG_CANCEL)
+		worker_side_woke(worker, tag - TAG_SIDE);
 }
 
 /* True where there were any. */
@@ -528,7 +537,8 @@ static void spin(struct io_worker *worker)
 {
 	unsigned looks = 0, limit = unlikely(worker->side_in_flight) ? 0 : TICK;
 
-	if (worker->woken || ring_pending(&worker->ring) || may_sleep(worker)) {
+	if (worker->woken || ring_pending(&worker->ring) ||
+		(!worker->side_in_flight && may_sleep(worker))) {
 		worker->woken = false;
 		return;
 	}
@@ -562,7 +572,7 @@ void worker_turn(struct io_worker *worker)
 	if (unlikely(worker->side_in_flight))
 		worked |= worker_serve_sides(worker);
 	arm_closed(worker);
-	sleep = may_sleep(worker);
+	sleep = goes_to_sleep(worker);
 	if (sleep && worker->touched) {
 		/*
 		 * What was finished without the ring (a lone read, frames) must reach the driver
@@ -573,7 +583,7 @@ void worker_turn(struct io_worker *worker)
 		 * the enter returns.
 		 */
 		flush(worker);
-		sleep = may_sleep(worker);
+		sleep = goes_to_sleep(worker);
 	}
 	if (sleep || ring_pending(&worker->ring) || ring_needs_enter(&worker->ring)) {
 		enter(worker, sleep);

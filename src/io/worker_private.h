@@ -24,6 +24,9 @@ struct worker_side {
 	struct ring ring;
 	unsigned in_flight; /* SQEs of all sources */
 	unsigned in_flight_max;
+	bool polls;   /* IORING_SETUP_IOPOLL */
+	bool large;   /* SQEs and CQEs of twice the size */
+	bool watched; /* a poll of its descriptor is in the main ring */
 };
 
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): lines of their own are the point. */
@@ -85,6 +88,15 @@ void worker_touch(struct io_worker *worker, struct io_source *source);
 /* Counts an io_uring_enter(), and looks at what it returned. */
 void worker_entered(struct io_worker *worker, int result);
 
+/* The host has completed what the source waited for. */
+void worker_completion(struct io_worker *worker, struct io_source *source);
+
+/* Tags of the worker's own; the slot of the last is SLOT_WORKER. */
+#define SLOT_WORKER 0u
+#define TAG_KICK    0xffffffffu /* a source's kick, or the worker's command eventfd */
+#define TAG_CANCEL  0xfffffffeu
+#define TAG_SIDE    0xfffffff0u /* something came in a further ring: plus its enum io_side */
+
 /* What an SQE's user_data says: whose it is, and what the source calls it. */
 static inline uint64_t worker_user_data(unsigned slot, uint32_t tag)
 {
@@ -99,6 +111,15 @@ bool worker_serve_sides(struct io_worker *worker);
 
 /* How many SQEs there is room for in each of the further rings that the source uses. */
 unsigned worker_side_space(const struct io_source *source);
+
+/*
+ * The worker is about to sleep in the main ring: makes it wake up for what is in flight in the
+ * others. False where it must not sleep.
+ */
+bool worker_watch_sides(struct io_worker *worker);
+
+/* The wake-up for the ring @side has come. */
+void worker_side_woke(struct io_worker *worker, unsigned side);
 
 /* Closes them. */
 void worker_close_sides(struct io_worker *worker);

@@ -2,11 +2,15 @@
 /*
  * A worker's rings beside the main one. A ring that polls for completions (IORING_SETUP_IOPOLL)
  * carries nothing but reads and writes: no eventfd polls, fsync or fallocate. So sources put those
- * SQEs into a ring of its own and all else into the main one.
+ * SQEs into a ring of its own and all else into the main one. A command for an NVMe device needs
+ * SQEs and CQEs of twice the size, which everybody else would pay for: a ring of its own again.
  *
  * Nobody is woken by a polled completion. As long as SQEs are out, each turn enters that ring
  * without waiting and asks the devices, and the main ring is entered in the same turn where it has
- * something, without sleeping. With none out, the loop does not look here at all.
+ * something, without sleeping. The other rings are entered where there is something to submit or
+ * to fetch; before the worker sleeps, which it does in the main ring, that one polls the
+ * descriptors of the rings that something is in flight in. With nothing in flight in any, the loop
+ * does not look here at all.
  */
 #include "io/worker_private.h"
 
@@ -14,21 +18,29 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 
-static const unsigned setup_flags[IO_SIDES] = {
-	[IO_SIDE_POLLED] = IORING_SETUP_IOPOLL,
+#define LARGE (IORING_SETUP_SQE128 | IORING_SETUP_CQE32)
+
+static const struct ring_kind kinds[IO_SIDES] = {
+	[IO_SIDE_POLLED] = {.setup_flags = IORING_SETUP_IOPOLL},
+	[IO_SIDE_COMMAND] = {.setup_flags = LARGE, .watched = true},
+	[IO_SIDE_COMMAND_POLLED] = {.setup_flags = LARGE | IORING_SETUP_IOPOLL},
 };
 
-static int make_side(struct worker_side *side, unsigned flags, const struct ring *model)
+static int make_side(
+	struct worker_side *side, const struct ring_kind *kind, const struct ring *model)
 {
 	struct error error = ERROR_INIT;
-	int result = ring_init_with(&side->ring, flags, model->uring.sq.ring_entries,
+	int result = ring_init_as(&side->ring, kind, model->uring.sq.ring_entries,
 		model->uring.cq.ring_entries, &error);
 
 	if (!result)
 		result = ring_enable(&side->ring);
 	side->in_flight_max = side->ring.uring.cq.ring_entries;
+	side->polls = kind->setup_flags & IORING_SETUP_IOPOLL;
+	side->large = kind->setup_flags & IORING_SETUP_SQE128;
 	return result;
 }
 
@@ -42,7 +54,7 @@ int io_worker_open_side(struct io_worker *worker, enum io_side side)
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	result = make_side(made, setup_flags[side], &worker->ring);
+	result = make_side(made, &kinds[side], &worker->ring);
 	if (result) {
 		ring_deinit(&made->ring);
 		free(made);
@@ -98,7 +110,7 @@ struct io_uring_sqe *io_source_side_sqe(struct io_source *source, enum io_side w
 
 	if (unlikely(side->in_flight >= side->in_flight_max))
 		return NULL;
-	sqe = ring_sqe(&side->ring);
+	sqe = side->large ? ring_sqe128(&side->ring) : ring_sqe(&side->ring);
 	if (unlikely(!sqe))
 		return NULL;
 	sqe->user_data = worker_user_data(source->slot, tag);
@@ -110,7 +122,7 @@ struct io_uring_sqe *io_source_side_sqe(struct io_source *source, enum io_side w
 
 /* ---- a turn ---- */
 
-/* The worker never sleeps over these, so their windows have nothing to learn from it. */
+/* The worker never sleeps over what it polls for: there is nothing for a window to learn. */
 static void completed(
 	struct io_worker *worker, struct worker_side *side, const struct io_uring_cqe *cqe)
 {
@@ -119,6 +131,8 @@ static void completed(
 	source->in_flight--;
 	side->in_flight--;
 	worker->side_in_flight--;
+	if (!side->polls)
+		worker_completion(worker, source);
 	source->ops->complete(source, (uint32_t)cqe->user_data, cqe->res, cqe->flags);
 	worker_touch(worker, source);
 }
@@ -135,7 +149,7 @@ static bool reap(struct io_worker *worker, struct worker_side *side)
 	if (!count)
 		return false;
 	for (; head != tail; head++)
-		completed(worker, side, &cq->cqes[head & cq->ring_mask]);
+		completed(worker, side, &cq->cqes[(head & cq->ring_mask) << side->large]);
 	/* Release pairs with the kernel's acquire of the head: the CQEs are read out. */
 	__atomic_store_n(cq->khead, head, __ATOMIC_RELEASE);
 	counter_add(&worker->counters.cqes, count);
@@ -152,8 +166,45 @@ bool worker_serve_sides(struct io_worker *worker)
 		if (!side || !side->in_flight)
 			continue;
 		any |= ring_pending(&side->ring) > 0;
-		worker_entered(worker, ring_poll(&side->ring));
+		if (side->polls || ring_pending(&side->ring) || ring_needs_enter(&side->ring))
+			worker_entered(worker, ring_poll(&side->ring));
 		any |= reap(worker, side);
 	}
 	return any;
+}
+
+/* ---- sleeping ---- */
+
+static bool watch(struct io_worker *worker, struct worker_side *side, unsigned number)
+{
+	struct io_uring_sqe *sqe;
+
+	if (side->watched)
+		return true;
+	sqe = ring_sqe(&worker->ring);
+	if (!sqe)
+		return false;
+	io_uring_prep_poll_add(sqe, side->ring.uring.ring_fd, POLLIN);
+	sqe->user_data = worker_user_data(SLOT_WORKER, TAG_SIDE + number);
+	side->watched = true;
+	return true;
+}
+
+bool worker_watch_sides(struct io_worker *worker)
+{
+	for (unsigned i = 0; i < IO_SIDES; i++) {
+		struct worker_side *side = worker->sides[i];
+
+		if (!side || !side->in_flight)
+			continue;
+		if (side->polls || ring_pending(&side->ring) || ring_needs_enter(&side->ring) ||
+			ring_has_cqe(&side->ring) || !watch(worker, side, i))
+			return false;
+	}
+	return true;
+}
+
+void worker_side_woke(struct io_worker *worker, unsigned side)
+{
+	worker->sides[side]->watched = false;
 }

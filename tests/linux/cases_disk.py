@@ -8,7 +8,7 @@ import pathlib
 import signal
 import subprocess
 
-from guest import BUILD, Skip, expect, run_bounded
+from guest import BUILD, FASTVMM, GUESTS, Skip, expect, run_bounded
 
 INTERRUPTS = r"awk '/virtio0-req/ {n = 0; for (i = 2; i < NF; i++) if ($i ~ /^[0-9]+$/) n += $i; print n}' /proc/interrupts"
 
@@ -143,9 +143,10 @@ def spare_nvme():
     if not name:
         raise Skip("no NVMe namespace to write over (FASTVMM_NVME=0n1 names one)")
     block = pathlib.Path("/dev/nvme" + name)
-    subprocess.run(["blkdiscard", "-f", "-z", block], check=True)
+    clear = ["blkdiscard", "-f", "-z", block]
+    subprocess.run(clear, check=True, capture_output=True)
     yield block
-    subprocess.run(["blkdiscard", "-f", "-z", block], check=True)
+    subprocess.run(clear, check=True, capture_output=True)
 
 
 # Data, a flush, a discard and zeroes on a disk of at least 64 MiB; then what the host should find.
@@ -189,10 +190,58 @@ def nvme_polled(host):
         expect("iopoll" not in outcome.output, f"a warning:\n{outcome.output[-2000:]}")
 
 
-def polled_units(_):
-    """The unit tests of polled disks, on ext4 on a device that can be polled."""
+def nvme_passthrough(host, options=""):
+    """The namespace's character device: NVMe commands past the host's block layer."""
+    with spare_nvme() as block:
+        device = str(block).replace("nvme", "ng")
+        outcome = host.boot(NVME_JOB, "--queues", "2", "--disk", f"{device},workers=1{options}",
+                            add=["/usr/sbin/blkdiscard"], timeout=400)
+        check_nvme(block, outcome)
+        polled = total(outcome.stats, "polled")
+        expect((polled > 0) == ("iopoll" in options), f"{polled} commands were polled for")
+        expect("warning" not in outcome.output, f"a warning:\n{outcome.output[-2000:]}")
+
+
+def nvme_in_use(host):
+    """Who uses the block device keeps the character device from being used, and the reverse."""
+    with spare_nvme() as block:
+        device = str(block).replace("nvme", "ng")
+        subprocess.run(["mkfs.ext4", "-q", block], check=True)
+        mount = host.scratch / "mnt"
+        mount.mkdir()
+        subprocess.run(["mount", block, mount], check=True)
+        initrd = host.job_initrd("cloud-6.1", """
+echo ready >"$FASTVMM_REPORT"
+cat /sys/block/vda/ro >"$FASTVMM_RESULT"
+dd if=/dev/zero of=/dev/vda bs=4k count=1 oflag=direct 2>/dev/null && exit 1
+dd if=/dev/vda of=/dev/null bs=1M count=8 iflag=direct || exit 1
+""")
+        refused = run_bounded(host.command("cloud-6.1", initrd, ["--disk", device], ""), 60)
+        subprocess.run(["umount", mount], check=True)
+        expect(refused.returncode == 1 and "in use" in refused.stdout,
+               f"a mounted namespace: {refused.returncode}: {refused.stdout}")
+        command = host.command("cloud-6.1", initrd,
+                               ["--no-reboot", "--disk", f"{device},readonly"], "quiet")
+        with subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True) as process:
+            host.wait_for_report("ready", process)
+            second = run_bounded([FASTVMM, "--kernel", GUESTS / "cloud-6.1/vmlinux", "--disk",
+                                  device], 60)
+            output, _ = process.communicate(timeout=240)
+        outcome = host.outcome(process.returncode, output)
+        expect(second.returncode == 1 and "locked by another instance" in second.stdout,
+               f"a writer beside a reader: {second.returncode}: {second.stdout}")
+        expect(outcome.result == "1" and outcome.job_status == 0,
+               f"a read-only namespace: {outcome.result}:\n{output[-2000:]}")
+
+
+def nvme_units(_):
+    """Unit tests on the namespace, then those of polled disks on ext4 on it."""
     units = BUILD / "tests/unit/io/test_io"
     with spare_nvme() as block:
+        run = run_bounded([units, "-j1", "--filter", "engine_nvme/*"], 200)
+        expect(run.returncode == 0 and "Tested: 2" in run.stdout, run.stdout[-4000:])
         subprocess.run(["mkfs.ext4", "-q", block], check=True)
         for suite, refusals in (("iopoll/*", 2), ("engine/*poll*", 1), ("blk_load/*poll*", 0)):
             run = run_bounded(["unshare", "-m", "sh", "-c", 'mount "$1" /var/tmp && exec "$2" -j1 '
@@ -287,7 +336,11 @@ def tests(quick):
              functools.partial(fio_verify, options="cache=writeback,workers=2,queue-size=1024")),
             ("disk/block device", block_device),
             ("disk/NVMe, polled", nvme_polled),
-            ("disk/NVMe, polled, unit tests", polled_units),
+            ("disk/NVMe, unit tests", nvme_units),
+            ("disk/NVMe passthrough", nvme_passthrough),
+            ("disk/NVMe passthrough, polled",
+             functools.partial(nvme_passthrough, options=",iopoll=on")),
+            ("disk/NVMe passthrough, in use", nvme_in_use),
             ("disk/grows", grows),
             ("disk/kill -9, second instance", killed),
             ("disk/host's file system full", full_host),

@@ -6,6 +6,8 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -78,6 +80,28 @@ uint64_t worker_stat(const struct io_worker *worker, const char *name)
 	}
 	cr_assert_fail("no statistic %s", name);
 	return 0;
+}
+
+/* Whether the worker's thread is blocked, which it is nowhere but in io_uring_enter(). */
+static bool is_blocked(const struct io_worker *worker)
+{
+	char path[64], stat[512] = "";
+	const char *state;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", io_worker_thread_id(worker));
+	file = fopen(path, "re");
+	cr_assert_not_null(file);
+	cr_assert_gt(fread(stat, 1, sizeof(stat) - 1, file), 0);
+	fclose(file);
+	state = strrchr(stat, ')');
+	return state && state[2] == 'S';
+}
+
+void worker_wait_asleep(const struct io_worker *worker)
+{
+	while (!is_blocked(worker))
+		sched_yield();
 }
 
 void blk_rig_restart(struct blk_rig *rig)

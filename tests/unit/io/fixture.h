@@ -42,6 +42,9 @@ struct io_worker *test_worker_sized(const char *name, unsigned sq_entries);
 
 uint64_t worker_stat(const struct io_worker *worker, const char *name);
 
+/* Waits until the worker sleeps: with nothing sent to it, that is for good. */
+void worker_wait_asleep(const struct io_worker *worker);
+
 /* ---- a device ---- */
 
 #define RIG_WORKERS_MAX 4

@@ -6,16 +6,20 @@
  * is read must be what a model in memory says.
  */
 #include "fixture.h"
-#include "io/disk.h"
+#include "io/disk_channel.h"
 #include "io/iov.h"
+#include "io/nvme_namespace.h"
 #include "util/error.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -142,6 +146,7 @@ struct side {
 static struct side uring, plain;
 static struct io_worker *worker;
 static struct ring_file file, polled_file;
+static bool keep_discarded; /* what is discarded need not read as zeros: none of that */
 static unsigned char model[DISK_BYTES];
 
 static void open_side(struct side *side, enum disk_cache cache, bool iopoll)
@@ -198,7 +203,7 @@ static void begin_with(enum disk_cache cache, bool iopoll, int substitute)
 		fd = substitute < 0 ? uring.disk->fd : substitute;
 		cr_assert_eq(io_worker_call(worker, add_polled, &fd), 0);
 		io_source_use_side(&uring.harness.source, IO_SIDE_POLLED);
-		disk_uring_channel_poll(&uring.harness.channel, &polled_file);
+		disk_channel_poll(&uring.harness.channel, &polled_file);
 	}
 	cr_assert_eq(disk_sync_channel_init(&plain.channel, plain.disk), 0);
 	cr_assert_eq(io_worker_attach(worker, &uring.harness.source), 0);
@@ -258,8 +263,9 @@ static enum disk_op random_op(uint64_t *rng)
 {
 	static const enum disk_op ops[] = {DISK_READ, DISK_READ, DISK_READ, DISK_WRITE, DISK_WRITE,
 		DISK_WRITE, DISK_WRITE_ZEROES, DISK_DISCARD, DISK_FLUSH};
+	enum disk_op op = ops[random_below(rng, sizeof(ops) / sizeof(ops[0]))];
 
-	return ops[random_below(rng, sizeof(ops) / sizeof(ops[0]))];
+	return op == DISK_DISCARD && keep_discarded ? DISK_WRITE_ZEROES : op;
 }
 
 static void make_request(unsigned lane, uint64_t *rng)
@@ -358,6 +364,7 @@ static void run_stream(uint64_t seed, unsigned rounds)
 		for (unsigned lane = 0; lane < count; lane++)
 			check(lane, &wants[lane]);
 	}
+	ioctl(uring.image.fd, BLKFLSBUF); /* of a block device: what was cached is stale */
 	check_file(&uring);
 	check_file(&plain);
 }
@@ -548,4 +555,90 @@ Test(engine, unsupported_zeroing_falls_back_to_writing)
 		close(fds[i]);
 	}
 	end();
+}
+
+/* ---- on an NVMe namespace that may be written over: tests/linux has one ---- */
+
+static struct disk_files nvme_files;
+
+static int add_nvme(struct io_worker *to, void *argument)
+{
+	(void)argument;
+	return disk_files_add(to, uring.disk, &nvme_files);
+}
+
+static int remove_nvme(struct io_worker *from, void *argument)
+{
+	(void)argument;
+	disk_files_remove(from, uring.disk, &nvme_files);
+	return 0;
+}
+
+/* The character device as the disk, the block device as the test's own way to it. */
+static void open_namespace(const char *name, bool iopoll)
+{
+	char path[64];
+	struct disk_options options = {.path = path, .discard = true, .iopoll = iopoll};
+	struct error error = ERROR_INIT;
+
+	image_pattern(model, 0, sizeof(model), 11);
+	snprintf(path, sizeof(path), "/dev/ng%s", name); /* first: refuses what is in use */
+	cr_assert_eq(disk_open(&options, &uring.disk, &error), 0, "%s", error.text);
+	snprintf(path, sizeof(path), "/dev/nvme%s", name);
+	uring.image.fd = open(path, O_RDWR | O_CLOEXEC);
+	cr_assert_geq(uring.image.fd, 0);
+	cr_assert_eq(pwrite(uring.image.fd, model, DISK_BYTES, 0), (ssize_t)DISK_BYTES);
+	cr_assert_eq(fsync(uring.image.fd), 0);
+	uring.buffers = aligned_alloc(4096, LANES * BUFFER);
+}
+
+static void stream_on_namespace(const char *name, bool iopoll)
+{
+	open_namespace(name, iopoll);
+	open_side(&plain, DISK_CACHE_WRITEBACK, false);
+	keep_discarded = true;
+	worker = test_worker("engine");
+	cr_assert_eq(io_worker_call(worker, add_nvme, NULL), 0);
+	sem_init(&uring.harness.done, 0, 0);
+	io_source_init(&uring.harness.source, &harness_ops, -1, 0);
+	cr_assert_eq(disk_channel_init(&uring.harness.channel, uring.disk, &uring.harness.source,
+			     &nvme_files),
+		0);
+	disk_channel_use_sides(&uring.harness.channel);
+	cr_assert_eq(disk_sync_channel_init(&plain.channel, plain.disk), 0);
+	cr_assert_eq(io_worker_attach(worker, &uring.harness.source), 0);
+	run_stream(0x7171717 + iopoll, 30);
+	/* Commands so short that most requests take several, and most vectors are ragged. */
+	uring.disk->nvme->pages_max = 4;
+	uring.disk->nvme->bytes_max = 3 * 4096;
+	run_stream(0x1717171 + iopoll, 40);
+	cr_assert_gt(counter_read(&uring.harness.channel.bounces), 0, "ragged vectors were there");
+	cr_assert_eq(counter_read(&uring.harness.channel.polled) > 0, iopoll);
+	io_worker_detach(&uring.harness.source);
+	io_worker_call(worker, remove_nvme, NULL);
+	io_worker_destroy(worker);
+	disk_channel_deinit(&uring.harness.channel);
+	disk_channel_deinit(&plain.channel);
+	disk_close(uring.disk);
+	close(uring.image.fd);
+	free(uring.buffers);
+	close_side(&plain);
+}
+
+Test(engine_nvme, random_streams)
+{
+	const char *name = getenv("FASTVMM_NVME");
+
+	if (!name)
+		cr_skip_test("FASTVMM_NVME names no NVMe namespace to write over");
+	stream_on_namespace(name, false);
+}
+
+Test(engine_nvme, random_streams_with_polling)
+{
+	const char *name = getenv("FASTVMM_NVME");
+
+	if (!name)
+		cr_skip_test("FASTVMM_NVME names no NVMe namespace to write over");
+	stream_on_namespace(name, true);
 }

@@ -80,3 +80,39 @@ Test(iov, append_joins_what_is_adjacent)
 	cr_assert_eq(iov[1].iov_base, area + 8);
 	cr_assert_eq(iov[1].iov_len, 1);
 }
+
+Test(iov, cut_and_uncut)
+{
+	struct iovec *at = parts;
+	unsigned count = 4;
+
+	cr_assert_eq(iov_cut(parts, 4, 3), 1);
+	cr_assert_eq(iov_bytes(parts, 4), 9, "between two elements nothing is lost");
+	cr_assert_eq(iov_cut(parts, 4, 5), 3);
+	cr_assert_eq(iov_cut(parts, 4, 5), 3, "again");
+	cr_assert_eq(parts[2].iov_len, 2);
+	iov_uncut(&at, &count, 5, 9 - iov_bytes(parts, 4));
+	cr_assert_eq(count, 2);
+	cr_assert_eq(at->iov_base, area + 10);
+	cr_assert_eq(at->iov_len, 3);
+	cr_assert_eq(iov_cut(at, count, 4), 2, "all of it");
+	iov_uncut(&at, &count, 4, 0);
+	cr_assert_eq(count, 0);
+}
+
+Test(iov, cut_in_the_first_element_and_behind_an_empty_one)
+{
+	struct iovec *at = parts;
+	unsigned count = 4;
+
+	cr_assert_eq(iov_cut(parts, 4, 2), 1);
+	iov_uncut(&at, &count, 2, 1);
+	cr_assert_eq(at->iov_base, area + 2);
+	cr_assert_eq(at->iov_len, 1);
+	iov_uncut(&at, &count, 1, 0);
+	cr_assert_eq(iov_bytes(at, count), 6);
+	cr_assert_eq(iov_cut(at, count, 6), count);
+	iov_uncut(&at, &count, 2, 0);
+	cr_assert_eq(at->iov_base, area + 10, "what was not cut is consumed");
+	cr_assert_eq(iov_bytes(at, count), 4);
+}

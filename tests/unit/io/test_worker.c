@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -155,29 +154,6 @@ static void wait_published(struct mailbox *box)
 		sched_yield();
 }
 
-/* Whether the worker's thread is blocked, which it is nowhere but in io_uring_enter(). */
-static bool is_blocked(const struct io_worker *of)
-{
-	char path[64], stat[512] = "";
-	const char *state;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", io_worker_thread_id(of));
-	file = fopen(path, "re");
-	cr_assert_not_null(file);
-	cr_assert_gt(fread(stat, 1, sizeof(stat) - 1, file), 0);
-	fclose(file);
-	state = strrchr(stat, ')');
-	return state && state[2] == 'S';
-}
-
-/* Waits until the worker sleeps: with nothing sent to it, that is for good. */
-static void wait_asleep(const struct io_worker *of)
-{
-	while (!is_blocked(of))
-		sched_yield();
-}
-
 static struct io_worker *worker;
 static struct mailbox box;
 
@@ -275,7 +251,7 @@ Test(worker, detached_source_is_left_alone)
 	io_worker_detach(&box.source); /* not attached: nothing happens */
 	post(&box);
 	fd_signal(box.kick_fd);
-	wait_asleep(worker);
+	worker_wait_asleep(worker);
 	cr_assert_eq(atomic_load(&box.published), 1);
 }
 
@@ -318,7 +294,7 @@ Test(worker, detach_finishes_without_a_completion)
 			box.source.kick_fd = -1;
 		}
 		cr_assert_eq(io_worker_attach(worker, &box.source), 0);
-		wait_asleep(worker);
+		worker_wait_asleep(worker);
 		io_worker_detach(&box.source);
 		cr_assert_not(box.last_words);
 	}
@@ -356,10 +332,10 @@ Test(worker, detach_takes_one_cancellation)
 	before = worker_stat(worker, "sqes");
 	for (unsigned i = 0; i < 100; i++) {
 		cr_assert_eq(io_worker_attach(worker, &box.source), 0);
-		wait_asleep(worker);
+		worker_wait_asleep(worker);
 		io_worker_detach(&box.source);
 	}
-	wait_asleep(worker);
+	worker_wait_asleep(worker);
 	/* The first is the poll of the command eventfd. */
 	cr_assert_leq(worker_stat(worker, "sqes") - before, 1 + 100 * 2, "a poll, a cancellation");
 }
@@ -437,7 +413,7 @@ static void check_idle(unsigned poll_us)
 		post(&box);
 		wait_published(&box);
 	}
-	wait_asleep(worker);
+	worker_wait_asleep(worker);
 	io_worker_stats(worker, before);
 	/* Time in which a worker that wakes up by itself would be seen to. */
 	cr_assert_eq(timerfd_settime(timer_fd, 0, &timer, NULL), 0);
@@ -489,7 +465,7 @@ Test(worker, polling_replaces_kicks)
 	io_source_set_poll(&box.source, 0);
 	post(&box);
 	wait_published(&box);
-	wait_asleep(worker);
+	worker_wait_asleep(worker);
 	wakeups = worker_stat(worker, "spins");
 	for (unsigned i = 0; i < 1000; i++) {
 		post(&box);
