@@ -10,6 +10,7 @@ import support  # noqa: F401 (sets the path)
 from fastvmm_bench import cli, linux_guest
 from fastvmm_bench.errors import RunFailed
 from fastvmm_bench.vmm_fastvmm import Fastvmm
+from fastvmm_bench.vmm_host import HostLoop
 from fastvmm_bench.vmm_qemu import Qemu
 from fastvmm_bench.workload import Workload
 
@@ -85,6 +86,10 @@ class CommandLines(unittest.TestCase):
         (line,) = lines
         for word in ("bench.qd=8", "bench.jobs=4", "bench.seconds=3", "bench.warmup=1"):
             self.assertIn(word, line.split())
+
+    def test_host_has_as_much_in_flight(self):
+        launch = HostLoop("host_loop").launch(WORKLOAD, self.context)
+        self.assertIn("qd=32", launch.argv)
 
     def test_job_knows_every_word(self):
         with open(linux_guest.JOB, encoding="utf-8") as file:

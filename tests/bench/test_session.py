@@ -65,6 +65,13 @@ class Whole(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(self.path("out"))),
                          ["junit.xml", "report.html", "report.txt", "results.json"])
 
+    def test_unlike_work_ends_the_first_round(self):
+        status, _, err = self.run_bench(self.vmm("first", 100000), self.vmm("second", 100000) + " qd=16")
+        self.assertEqual(status, 2)
+        self.assertIn("did not do the same work", err)
+        with open(self.path("second"), encoding="ascii") as file:
+            self.assertEqual(file.read(), "0")  # one run
+
     def test_gate_fails_when_a_slower_one_is_put_in(self):
         status, out, _ = self.run_bench(self.vmm("first", 80000), self.vmm("second", 100000),
                                         more=self.gate(0.95))

@@ -44,13 +44,18 @@ def _guest(samples, workload, setting):
                  and s["kind"] == "main"), {})
 
 
+def demand_same_work(workload, names, guests):
+    """BenchError where two settings' documents show that they were not asked for the same."""
+    unlike = differences.unlike_work(*guests)
+    if unlike:
+        raise BenchError(f"{workload}: {names[0]} and {names[1]} did not do the same work: " + ", ".join(
+            f"{what} {one} against {two}" for what, one, two in unlike))
+
+
 def pair(samples, workload, first, second, configurations):
     """Compares two settings on one workload, in every metric that both have."""
     guests = [_guest(samples, workload, name) for name in (first, second)]
-    unlike = differences.unlike_work(*guests)
-    if unlike:
-        raise BenchError(f"{workload}: {first} and {second} did not do the same work: " + ", ".join(
-            f"{what} {one} against {two}" for what, one, two in unlike))
+    demand_same_work(workload, (first, second), guests)
     ratios = {}
     for name in metrics.METRICS:
         one, two = (_values(samples, workload, setting, name) for setting in (first, second))

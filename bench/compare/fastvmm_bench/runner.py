@@ -8,7 +8,7 @@ thrown away alone. Rounds that stayed noisy are kept, marked, and make the repor
 import os
 import time
 
-from . import ledger, noise, process, schedule, syscalls
+from . import compare, ledger, noise, process, schedule, syscalls
 from .errors import RunFailed
 from .units import parse_cpus
 
@@ -91,6 +91,9 @@ class Runner:
             remark = "; ".join(noise.complaints(sample["noise"]))
             self.progress.run_done(workload, setting, sample["metrics"].get(workload.metric),
                                    f"({remark})" if remark else "")
+        for other in samples[1:]:  # now, and not when an hour of runs turns out to be worth nothing
+            compare.demand_same_work(workload.name, (samples[0]["setting"], other["setting"]),
+                                     (samples[0]["guest"], other["guest"]))
         return samples
 
     def compare(self, workload, settings, rounds):

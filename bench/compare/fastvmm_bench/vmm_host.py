@@ -33,7 +33,7 @@ class HostLoop(Setting):
         if workload.kind == "net":
             return self._frames(workload, context)
         words = {"rw": workload.words.get("rw", "randread"), "bs": workload.words.get("bs", 4096),
-                 "qd": workload.depth * int(workload.words.get("jobs", 1)), "time": _seconds(context.seconds),
+                 "qd": workload.depth, "time": _seconds(context.seconds),
                  "warmup": _seconds(context.warmup),
                  "direct": int(workload.cache == "none")}
         return Launch([self.program, context.disk_path(0), *_spelt(words)])

@@ -33,8 +33,9 @@ class Workload:
 
     @property
     def depth(self):
-        """Requests in flight over all queues."""
-        return int(self.words.get("qd", 32)) * self.queues * self.disks
+        """Requests in flight: of the bare guest in each queue, in Linux of each of fio's jobs."""
+        streams = int(self.words.get("jobs", 1)) if self.kind == "linux" else self.queues
+        return int(self.words.get("qd", 32)) * streams * self.disks
 
     @property
     def group(self):
