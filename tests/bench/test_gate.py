@@ -73,6 +73,14 @@ class Judgement(unittest.TestCase):
         self.assertEqual(self.status(document(), check(against="xen"))[1], 1)
         self.assertEqual(self.status(document(), check(metric="kicks_per_io"))[1], 1)
 
+    def test_what_noise_left_no_time_for_is_inconclusive(self):
+        results = document(noisy=True)
+        results["skipped"].append("shallow: the profile's time was over")
+        self.assertEqual(self.status(results, check(workload="shallow")), (["inconclusive"], 3))
+        for sample in results["samples"]:
+            sample["noisy"] = False
+        self.assertEqual(self.status(results, check(workload="shallow"))[1], 1)
+
     def test_lower_is_better_is_turned(self):
         def values(_, setting, number):
             cost = 1000 + number

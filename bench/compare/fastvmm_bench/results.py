@@ -7,6 +7,7 @@ import os
 from . import VERSION
 from .errors import BenchError
 
+OUT_OF_TIME = "the profile's time was over"  # why a workload of `skipped` was not run
 _NEEDED = ("plan", "settings", "samples", "environment", "workloads")
 
 

@@ -170,7 +170,7 @@ class Session:
         noisy = 0
         for workload, settings in planned:
             if self.runner.out_of_time():
-                document["skipped"].append(f"{workload.name}: the profile's time was over")
+                document["skipped"].append(f"{workload.name}: {results.OUT_OF_TIME}")
                 continue
             noisy += self.runner.compare(workload, settings, self.rounds)
             document["plan"].append({
