@@ -209,7 +209,7 @@ static int apply_halt_poll(
 	int result = parse_count(name, value, 0, HALT_POLL_US_MAX, &microseconds, error);
 
 	if (!result)
-		options->machine.halt_poll_ns = 1000ll * microseconds;
+		options->machine.knobs.halt_poll_ns = 1000ll * microseconds;
 	return result;
 }
 
@@ -227,8 +227,8 @@ static int apply_disable_exits(
 
 	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
 		if (!strcmp(value, sets[i].text)) {
-			options->machine.no_hlt_exits = sets[i].hlt;
-			options->machine.no_pause_exits = sets[i].pause;
+			options->machine.knobs.no_hlt_exits = sets[i].hlt;
+			options->machine.knobs.no_pause_exits = sets[i].pause;
 			return 0;
 		}
 	}
@@ -411,7 +411,7 @@ static void set_defaults(struct options *options)
 	*options = (struct options){.command = COMMAND_RUN};
 	options->machine.kvm_path = "/dev/kvm";
 	options->machine.memory_size = MEMORY_DEFAULT;
-	options->machine.halt_poll_ns = -1;
+	options->machine.knobs.halt_poll_ns = -1;
 	options->machine.cmdline = "console=ttyS0";
 }
 

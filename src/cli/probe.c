@@ -21,7 +21,7 @@ static int try_kvm(struct probe_facts *facts)
 	const struct kvm_vm_options options = {
 		.identity_map_gpa = LAYOUT_IDENTITY_MAP,
 		.tss_gpa = LAYOUT_TSS,
-		.halt_poll_ns = -1,
+		.knobs.halt_poll_ns = -1,
 	};
 	int result = kvm_open(facts->kvm_path, &facts->kvm, &facts->kvm_error);
 

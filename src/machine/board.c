@@ -48,9 +48,7 @@ static int create_vm(struct board *board, const struct board_config *config, str
 	const struct kvm_vm_options options = {
 		.identity_map_gpa = LAYOUT_IDENTITY_MAP,
 		.tss_gpa = LAYOUT_TSS,
-		.halt_poll_ns = config->halt_poll_ns,
-		.no_hlt_exits = config->no_hlt_exits,
-		.no_pause_exits = config->no_pause_exits,
+		.knobs = config->knobs,
 	};
 	int result = kvm_open(config->kvm_path, &board->kvm, error);
 

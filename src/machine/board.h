@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "vcpu/kvm.h"
 #include "vcpu/vcpu.h"
 
 #include <stdbool.h>
@@ -30,9 +31,7 @@ struct board_config {
 	const char *kvm_path;
 	const struct guest_memory *memory;
 	unsigned cpus;
-	int64_t halt_poll_ns; /* this and the next two: see struct kvm_vm_options */
-	bool no_hlt_exits;
-	bool no_pause_exits;
+	struct kvm_knobs knobs;
 	const struct machine_cpus *vcpu_pins;
 	struct serial *console; /* COM1 */
 	struct serial *report;  /* COM2 */

@@ -8,6 +8,7 @@
 #include "io/blk_device.h"
 #include "memory/guest_memory.h"
 #include "net/net_config.h"
+#include "vcpu/kvm.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,9 +31,7 @@ struct machine_disk {
 struct machine_config {
 	const char *kvm_path;
 	unsigned cpus;
-	int64_t halt_poll_ns; /* this and the next two: see struct kvm_vm_options */
-	bool no_hlt_exits;
-	bool no_pause_exits;
+	struct kvm_knobs knobs;
 	uint64_t memory_size; /* bytes */
 	struct guest_memory_options memory;
 	const char *kernel;

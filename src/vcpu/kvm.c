@@ -157,22 +157,21 @@ static int enable(const struct kvm *kvm, uint32_t capability, uint64_t argument)
 	return ioctl(kvm->vm_fd, KVM_ENABLE_CAP, &request) ? -errno : 0;
 }
 
-static int apply_knobs(
-	const struct kvm *kvm, const struct kvm_vm_options *options, struct error *error)
+static int apply_knobs(const struct kvm *kvm, const struct kvm_knobs *knobs, struct error *error)
 {
 	uint64_t disabled;
 	int result;
 
-	if (options->halt_poll_ns >= 0) {
-		result = options->halt_poll_ns > UINT32_MAX
+	if (knobs->halt_poll_ns >= 0) {
+		result = knobs->halt_poll_ns > UINT32_MAX
 		                 ? -ERANGE
-		                 : enable(kvm, KVM_CAP_HALT_POLL, (uint64_t)options->halt_poll_ns);
+		                 : enable(kvm, KVM_CAP_HALT_POLL, (uint64_t)knobs->halt_poll_ns);
 		if (result)
 			return error_set(error, result, "--halt-poll-us: KVM refuses %lld ns: %s",
-				(long long)options->halt_poll_ns, strerror(-result));
+				(long long)knobs->halt_poll_ns, strerror(-result));
 	}
-	disabled = (options->no_hlt_exits ? KVM_X86_DISABLE_EXITS_HLT : 0) |
-	           (options->no_pause_exits ? KVM_X86_DISABLE_EXITS_PAUSE : 0);
+	disabled = (knobs->no_hlt_exits ? KVM_X86_DISABLE_EXITS_HLT : 0) |
+	           (knobs->no_pause_exits ? KVM_X86_DISABLE_EXITS_PAUSE : 0);
 	if (disabled) {
 		result = enable(kvm, KVM_CAP_X86_DISABLE_EXITS, disabled);
 		if (result)
@@ -225,7 +224,7 @@ int kvm_create_vm(struct kvm *kvm, const struct kvm_vm_options *options, struct 
 	}
 	kvm->vm_fd = take_fd(&fd);
 	result = create_chips(kvm, options, error);
-	return result ? result : apply_knobs(kvm, options, error);
+	return result ? result : apply_knobs(kvm, &options->knobs, error);
 }
 
 int kvm_map_memory(struct kvm *kvm, const struct guest_memory *memory, struct error *error)

@@ -57,14 +57,19 @@ int kvm_open(const char *path, struct kvm **ret_kvm, struct error *error);
 /* 0, or -EOPNOTSUPP with the missing required capabilities named in @error. */
 int kvm_check(const struct kvm *kvm, struct error *error);
 
-struct kvm_vm_options {
-	uint64_t identity_map_gpa; /* one page outside RAM, for KVM's own use */
-	uint64_t tss_gpa;          /* three pages outside RAM, for KVM's own use */
+/* What a machine may have otherwise than the host's default. */
+struct kvm_knobs {
 	/* How long a halted vCPU is polled in the kernel, ns; negative: the host's default. */
 	int64_t halt_poll_ns;
 	/* The guest keeps its CPU when it executes HLT, or PAUSE in a loop. */
 	bool no_hlt_exits;
 	bool no_pause_exits;
+};
+
+struct kvm_vm_options {
+	uint64_t identity_map_gpa; /* one page outside RAM, for KVM's own use */
+	uint64_t tss_gpa;          /* three pages outside RAM, for KVM's own use */
+	struct kvm_knobs knobs;
 };
 
 /*

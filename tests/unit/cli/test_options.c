@@ -128,11 +128,11 @@ Test(options, every_refusal_names_its_option)
 Test(options, knobs_of_kvm)
 {
 	cr_assert_eq(PARSE("--memory", "64M"), 0);
-	cr_assert_lt(options.machine.halt_poll_ns, 0, "the host's own setting");
-	cr_assert_not(options.machine.no_hlt_exits || options.machine.no_pause_exits);
+	cr_assert_lt(options.machine.knobs.halt_poll_ns, 0, "the host's own setting");
+	cr_assert_not(options.machine.knobs.no_hlt_exits || options.machine.knobs.no_pause_exits);
 	cr_assert_eq(PARSE("--halt-poll-us", "50", "--disable-exits", "hlt,pause"), 0);
-	cr_assert_eq(options.machine.halt_poll_ns, 50000);
-	cr_assert(options.machine.no_hlt_exits && options.machine.no_pause_exits);
+	cr_assert_eq(options.machine.knobs.halt_poll_ns, 50000);
+	cr_assert(options.machine.knobs.no_hlt_exits && options.machine.knobs.no_pause_exits);
 }
 
 Test(options, memory_is_rounded_up_to_whole_huge_pages)

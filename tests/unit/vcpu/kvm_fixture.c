@@ -145,7 +145,7 @@ void fixture_init(struct fixture *fixture, unsigned vcpus)
 	const struct guest_memory_range range = {.gpa = 0, .size = GUEST_RAM};
 	const struct guest_memory_options plain = {.backend = GUEST_MEMORY_PLAIN};
 	const struct kvm_vm_options options = {
-		.identity_map_gpa = 0xfeffc000, .tss_gpa = 0xfeffd000, .halt_poll_ns = -1};
+		.identity_map_gpa = 0xfeffc000, .tss_gpa = 0xfeffd000, .knobs.halt_poll_ns = -1};
 	struct error error = ERROR_INIT;
 
 	memset(fixture, 0, sizeof(*fixture));
