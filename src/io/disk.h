@@ -210,8 +210,9 @@ int disk_nvme_channel_init(struct disk_channel *channel, struct disk *disk,
 /* A channel whose submit() blocks and always returns DISK_DONE. Returns 0 or -ENOMEM. */
 int disk_sync_channel_init(struct disk_channel *channel, struct disk *disk);
 
-/* For the engines: what their init has in common. 0 or -ENOMEM. */
-int disk_channel_setup(struct disk_channel *channel, const struct disk_ops *ops, struct disk *disk);
+/* For the engines: their init; the sync one has no @source and no @file. 0 or -ENOMEM. */
+int disk_channel_setup(struct disk_channel *channel, const struct disk_ops *ops, struct disk *disk,
+	struct io_source *source, const struct ring_file *file);
 
 /* No request may be under way. Accepts a zeroed channel. */
 void disk_channel_deinit(struct disk_channel *channel);
@@ -224,6 +225,17 @@ bool disk_needs_bounce(const struct disk *disk, const struct disk_request *reque
 
 /* True where the channel's aligned buffer is the request's now; its end gives it back. */
 bool disk_take_bounce(struct disk_channel *channel, struct disk_request *request);
+
+/* A request's first submit(): the engine's own fields, but for `method`. */
+static inline void disk_begin(struct disk_request *request)
+{
+	request->started = true;
+	request->done = 0;
+	request->retries = 0;
+	request->syncing = false;
+	request->bounced = false;
+	request->polled = false;
+}
 
 /* Ends the request. Returns DISK_DONE. */
 static inline enum disk_progress disk_finish(

@@ -95,9 +95,14 @@ void disk_channel_use_sides(const struct disk_channel *channel)
 		io_source_use_side(channel->source, polled_side(channel->disk));
 }
 
-int disk_channel_setup(struct disk_channel *channel, const struct disk_ops *ops, struct disk *disk)
+int disk_channel_setup(struct disk_channel *channel, const struct disk_ops *ops, struct disk *disk,
+	struct io_source *source, const struct ring_file *file)
 {
-	*channel = (struct disk_channel){.ops = ops, .disk = disk};
+	*channel = (struct disk_channel){.ops = ops, .disk = disk, .source = source};
+	if (file) {
+		channel->file_number = file->number;
+		channel->file_flags = file->sqe_flags;
+	}
 	if (!disk->direct)
 		return 0;
 	/* Costs memory only once it is used. */

@@ -235,12 +235,7 @@ static enum disk_progress range_completed(
 static enum disk_progress nvme_submit(struct disk_channel *channel, struct disk_request *request)
 {
 	if (!request->started) {
-		request->started = true;
-		request->done = 0;
-		request->retries = 0;
-		request->syncing = false;
-		request->bounced = false;
-		request->polled = false;
+		disk_begin(request);
 		if (request->op > DISK_FLUSH)
 			request->method = (uint8_t)disk_range_first(channel->disk, request);
 	}
@@ -281,12 +276,5 @@ static const struct disk_ops disk_nvme_ops = {
 int disk_nvme_channel_init(struct disk_channel *channel, struct disk *disk,
 	struct io_source *source, const struct ring_file *file)
 {
-	int result = disk_channel_setup(channel, &disk_nvme_ops, disk);
-
-	if (result)
-		return result;
-	channel->source = source;
-	channel->file_number = file->number;
-	channel->file_flags = file->sqe_flags;
-	return 0;
+	return disk_channel_setup(channel, &disk_nvme_ops, disk, source, file);
 }

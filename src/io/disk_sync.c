@@ -117,7 +117,7 @@ static int flush(const struct disk_channel *channel)
 {
 	if (channel->disk->cache == DISK_CACHE_UNSAFE)
 		return 0;
-	return fdatasync(channel->disk->fd) ? -errno : 0;
+	return disk_sync(channel->disk);
 }
 
 static int run(struct disk_channel *channel, struct disk_request *request)
@@ -153,5 +153,5 @@ static const struct disk_ops disk_sync_ops = {
 
 int disk_sync_channel_init(struct disk_channel *channel, struct disk *disk)
 {
-	return disk_channel_setup(channel, &disk_sync_ops, disk);
+	return disk_channel_setup(channel, &disk_sync_ops, disk, NULL, NULL);
 }

@@ -327,11 +327,7 @@ static enum disk_progress start_lone(struct disk_channel *channel, struct disk_r
 static enum disk_progress uring_submit(struct disk_channel *channel, struct disk_request *request)
 {
 	if (!request->started) {
-		request->started = true;
-		request->done = 0;
-		request->retries = 0;
-		request->syncing = false;
-		request->bounced = false;
+		disk_begin(request);
 		if (likely(request->op <= DISK_WRITE))
 			request->bounced = disk_needs_bounce(channel->disk, request);
 		else if (request->op != DISK_FLUSH)
@@ -370,12 +366,5 @@ static const struct disk_ops disk_uring_ops = {
 int disk_uring_channel_init(struct disk_channel *channel, struct disk *disk,
 	struct io_source *source, const struct ring_file *file)
 {
-	int result = disk_channel_setup(channel, &disk_uring_ops, disk);
-
-	if (result)
-		return result;
-	channel->source = source;
-	channel->file_number = file->number;
-	channel->file_flags = file->sqe_flags;
-	return 0;
+	return disk_channel_setup(channel, &disk_uring_ops, disk, source, file);
 }

@@ -7,7 +7,6 @@
 #include <stddef.h>
 
 enum opcode {
-	OPCODE_FLUSH = 0x00,
 	OPCODE_WRITE = 0x01,
 	OPCODE_READ = 0x02,
 	OPCODE_WRITE_ZEROES = 0x08,
@@ -46,7 +45,7 @@ void nvme_command_transfer(struct nvme_uring_cmd *command, const struct nvme_tar
 
 void nvme_command_flush(struct nvme_uring_cmd *command, const struct nvme_target *target)
 {
-	command->opcode = OPCODE_FLUSH;
+	command->opcode = NVME_OPCODE_FLUSH;
 	command->nsid = target->nsid;
 }
 

@@ -15,6 +15,8 @@ struct nvme_target {
 	unsigned block_shift; /* log2 of the logical block's bytes */
 };
 
+#define NVME_OPCODE_FLUSH 0x00
+
 #define NVME_BLOCKS_MAX 65536u /* of one read, write or write zeroes: a 16-bit field */
 
 /* The buffer of a deallocation, little-endian. */

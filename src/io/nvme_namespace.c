@@ -11,11 +11,11 @@
  */
 #include "io/nvme_namespace.h"
 
+#include "util/bytes.h"
 #include "util/checked.h"
 #include "util/cleanup.h"
 #include "util/error.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -27,7 +27,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define OPCODE_FLUSH        0x00
 #define ADMIN_IDENTIFY      0x06
 #define IDENTIFY_NAMESPACE  0x00
 #define IDENTIFY_CONTROLLER 0x01
@@ -37,31 +36,18 @@
 
 /* ---- identify data ---- */
 
-static uint64_t get64(const uint8_t *at)
-{
-	uint64_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return le64toh(value);
-}
-
-static unsigned get16(const uint8_t *at)
-{
-	return at[0] | (unsigned)at[1] << 8;
-}
-
 int nvme_parse_namespace(const uint8_t data[NVME_IDENTIFY_BYTES],
 	struct nvme_geometry *ret_geometry, const char **ret_why)
 {
 	unsigned formatted = data[26]; /* FLBAS */
 	unsigned format = (formatted & 15) | (formatted >> 5 & 3) << 4;
 	const uint8_t *entry = data + 128 + format * 4; /* LBAF */
-	uint64_t blocks = get64(data);
+	uint64_t blocks = get_le64(data);
 
 	*ret_why = NULL;
 	if (!blocks)
 		*ret_why = "has no blocks: it is not attached";
-	else if (get16(entry))
+	else if (get_le16(entry))
 		*ret_why = "is formatted with metadata; a format without is needed";
 	else if (data[29] & 7) /* DPS */
 		*ret_why = "is formatted with protection information; a format without is needed";
@@ -83,7 +69,7 @@ int nvme_parse_namespace(const uint8_t data[NVME_IDENTIFY_BYTES],
 
 struct nvme_abilities nvme_parse_controller(const uint8_t data[NVME_IDENTIFY_BYTES])
 {
-	unsigned mdts = data[77], optional = get16(data + 520); /* ONCS */
+	unsigned mdts = data[77], optional = get_le16(data + 520); /* ONCS */
 
 	return (struct nvme_abilities){
 		.transfer_max = mdts && mdts < 40 ? (uint64_t)PAGE << mdts : UINT64_MAX,
@@ -329,7 +315,8 @@ int nvme_namespace_size(const struct nvme_namespace *namespace, int fd, uint64_t
 
 int nvme_namespace_flush(const struct nvme_namespace *namespace, int fd)
 {
-	struct nvme_passthru_cmd command = {.opcode = OPCODE_FLUSH, .nsid = namespace->target.nsid};
+	struct nvme_passthru_cmd command = {
+		.opcode = NVME_OPCODE_FLUSH, .nsid = namespace->target.nsid};
 	int result = ioctl(fd, NVME_IOCTL_IO_CMD, &command);
 
 	return result < 0 ? -errno : nvme_status_errno(result);

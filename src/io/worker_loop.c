@@ -10,8 +10,8 @@
  * the ring as multishot polls, which fire once per write and need no draining: a kick costs the
  * worker no system call but the sleep that it ends.
  *
- * Windows say when to poll; whether polling makes the driver faster at all is tried out now and then
- * (io/poll_trial.h), and where it does not, no window opens.
+ * Windows say when to poll; whether polling makes the driver faster at all is tried out now and
+ * then (io/poll_trial.h), and where it does not, no window opens.
  *
  * Time is read once in 64 looks (a few microseconds); work that comes in between counts as a gap of
  * nothing. So a busy turn reads no clock at all, and a sleep ends with one reading.
@@ -364,17 +364,13 @@ static void dispatch(struct io_worker *worker, const struct io_uring_cqe *cqe)
 static bool reap(struct io_worker *worker)
 {
 	struct io_uring_cq *cq = &worker->ring.uring.cq;
-	unsigned head = *cq->khead;
-	/* Acquire pairs with the kernel's release of the tail: the CQEs before it are written. */
-	unsigned tail = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE);
-	unsigned count = tail - head;
+	unsigned head = *cq->khead, count = io_uring_cq_ready(&worker->ring.uring);
 
 	if (!count)
 		return false;
-	for (; head != tail; head++)
-		dispatch(worker, &cq->cqes[head & cq->ring_mask]);
-	/* Release pairs with the kernel's acquire of the head: the CQEs are read out. */
-	__atomic_store_n(cq->khead, head, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < count; i++)
+		dispatch(worker, &cq->cqes[(head + i) & cq->ring_mask]);
+	io_uring_cq_advance(&worker->ring.uring, count);
 	counter_add(&worker->counters.cqes, count);
 	return true;
 }

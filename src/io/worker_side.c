@@ -141,17 +141,13 @@ static void completed(
 static bool reap(struct io_worker *worker, struct worker_side *side)
 {
 	struct io_uring_cq *cq = &side->ring.uring.cq;
-	unsigned head = *cq->khead;
-	/* Acquire pairs with the kernel's release of the tail: the CQEs before it are written. */
-	unsigned tail = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE);
-	unsigned count = tail - head;
+	unsigned head = *cq->khead, count = io_uring_cq_ready(&side->ring.uring);
 
 	if (!count)
 		return false;
-	for (; head != tail; head++)
-		completed(worker, side, &cq->cqes[(head & cq->ring_mask) << side->large]);
-	/* Release pairs with the kernel's acquire of the head: the CQEs are read out. */
-	__atomic_store_n(cq->khead, head, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < count; i++)
+		completed(worker, side, &cq->cqes[((head + i) & cq->ring_mask) << side->large]);
+	io_uring_cq_advance(&side->ring.uring, count);
 	counter_add(&worker->counters.cqes, count);
 	return true;
 }
