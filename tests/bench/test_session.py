@@ -11,7 +11,7 @@ from unittest import mock
 
 import support
 from fastvmm_bench import cli, context, noise, preselect, profiles, schedule
-from fastvmm_bench.vmm_qemu import Qemu, settings as qemu_settings
+from fastvmm_bench.vmm_qemu import Qemu, has_qboot, settings as qemu_settings
 from fastvmm_bench.workload import Workload
 
 FAKE = os.path.join(support.HERE, "fake_vmm.py")
@@ -209,6 +209,25 @@ class QemuLines(unittest.TestCase):
         self.assertEqual(new.refuses(workload), "")
         self.assertEqual(self.device(self.line(new, workers=2, queues=2))["iothread-vq-mapping"],
                          [{"iothread": "io0"}, {"iothread": "io1"}])
+
+    def test_q35_starts_by_qboot_where_qemu_has_it(self):
+        argv = self.line(Qemu("qemu", (7, 2, 0), False, qboot=True))
+        self.assertEqual(argv[argv.index("-bios") + 1], "qboot.rom")
+        self.assertNotIn("-bios", self.line(Qemu("qemu", (7, 2, 0), False)))
+        self.assertNotIn("-bios", self.line(Qemu("qemu", (7, 2, 0), False, machine="microvm",
+                                                 qboot=True)))
+
+    def test_qboot_is_looked_for_in_qemus_own_directories(self):
+        with tempfile.TemporaryDirectory() as directory:
+            program = os.path.join(directory, "qemu")
+            with open(program, "w", encoding="utf-8") as script:
+                script.write(f"#!/bin/sh\n[ \"$*\" = '-L help' ] && echo /nowhere && echo {directory}\n")
+            os.chmod(program, 0o755)
+            self.assertFalse(has_qboot(program))
+            with open(os.path.join(directory, "qboot.rom"), "wb"):
+                pass
+            self.assertTrue(has_qboot(program))
+        self.assertFalse(has_qboot(program))
 
     def test_native_is_for_direct_only(self):
         native = Qemu("qemu", (7, 2, 0), False, aio="native")
