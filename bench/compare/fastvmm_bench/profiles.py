@@ -40,6 +40,12 @@ def _direct(depths):
                  also=("cpu_io_ns_per_io",), row="5") for depth in depths]
 
 
+def _workers(count):
+    """As many I/O threads as queues: QEMU from 9.0 on maps its virtqueues over several iothreads."""
+    return [_blk(f"direct-randread-4k-qd64-{count}w", queues=count, workers=count, qd=64 // count,
+                 cache="none", also=("cpu_io_ns_per_io",))]
+
+
 def _interrupts(depths):
     return [_blk(f"irq-randread-4k-qd{depth}", qd=depth, mode="irq", host_limit=False,
                  like=f"irq-qd{depth}", row="6") for depth in depths]
@@ -121,8 +127,8 @@ PROFILES = {
         "pairs": 9, "seconds": 3.0, "warmup": 0.5, "breadth": "all", "preselection_rounds": 2,
         "limit": None, "syscalls": True,
         "workloads": lambda: (_cached_depths((1, 2, 4, 8, 16, 32, 64, 128)) + _queues((1, 2, 4))
-                              + _other_patterns() + _direct((1, 32, 128)) + _interrupts((1, 32))
-                              + _rates((10000, 20000, 50000, 100000, 200000))
+                              + _other_patterns() + _direct((1, 32, 128)) + _workers(2)
+                              + _interrupts((1, 32)) + _rates((10000, 20000, 50000, 100000, 200000))
                               + _rates((20000,), "irq") + _still() + _growth()),
     },
     "table5": {
