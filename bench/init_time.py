@@ -28,7 +28,8 @@ def commands(fastvmm, guest, report):
     return {"fastvmm": guests.fastvmm(fastvmm, *bzimage),
             "fastvmm, ELF kernel": guests.fastvmm(fastvmm, *elf),
             "QEMU microvm": guests.qemu("microvm", *bzimage),
-            "QEMU q35": guests.qemu("q35", *bzimage)}
+            "QEMU q35": guests.qemu("q35", *bzimage),
+            "QEMU q35, qboot": [*guests.qemu("q35", *bzimage), "-bios", "qboot.rom"]}
 
 
 def seconds_to_init(command, report):

@@ -3,12 +3,13 @@
 """iperf3 between a Linux guest and its host: fastvmm and QEMU, with vhost off and on, interleaved.
 
 Usage: iperf.py [--rounds N] [--seconds N] [--queues N] [--cpus N] [--kernel DIR] [--fastvmm PATH]
+                [--before PATH] [--no-vhost]
 
 The guest (tools/mkguest) runs bench/jobs/iperf.sh: TCP both ways with one stream and with four, UDP flat
 out both ways with 64 and 1400 bytes, TCP round trips. Everything happens in a network namespace of its
 own (root), with a bridge; every VMM gets a multi-queue tap on it. The order changes every round.
-Prints the median of each, and the median of fastvmm's ratios to QEMU, round by round: like to like, and
-fastvmm's own data path to vhost. Where this machine cannot run Linux guests: tools/nested-host bench/iperf.py.
+Prints the median of each, and the medians of fastvmm's ratios, round by round, with their 95 % intervals:
+to QEMU like to like, of its own data path to QEMU's vhost, and to another build of fastvmm, --before. Where this machine cannot run Linux guests: tools/nested-host bench/iperf.py.
 """
 import os
 import pathlib
@@ -20,12 +21,13 @@ import tempfile
 import time
 
 import guests
+from fastvmm_bench import stats
 
 BRIDGE, TAP, ADDRESS, RR_PORT = "br0", "tap0", "192.0.2.1/24", "8765"
 NAMES = ["tcp-out", "tcp-in", "tcp-out-4", "tcp-in-4", "udp-64-out", "udp-64-in", "udp-1400-out",
          "udp-1400-in", "tcp-rr", "interrupts"]
 # Who is compared with whom.
-PAIRS = [("fastvmm", "QEMU"), ("fastvmm", "QEMU vhost"), ("fastvmm vhost", "QEMU vhost")]
+PAIRS = [("fastvmm", "before"), ("fastvmm", "QEMU"), ("fastvmm", "QEMU vhost"), ("fastvmm vhost", "QEMU vhost")]
 SECONDS_TO_BOOT = 150
 WARMUP = 2  # of each measurement, in the job
 
@@ -45,8 +47,8 @@ def commands(options, initrd, report):
     cmdline = f"console=ttyS0 quiet panic=-1 iperf.seconds={options.seconds}"
     machine = (options.kernel / "vmlinuz", initrd, cmdline, report, options.cpus)
 
-    def fastvmm(vhost):
-        return [*guests.fastvmm(options.fastvmm, *machine), "--queues", options.queues,
+    def fastvmm(vhost, program=options.fastvmm):
+        return [*guests.fastvmm(program, *machine), "--queues", options.queues,
                 "--net", f"tap={TAP},bridge={BRIDGE},vhost={vhost}"]
 
     def qemu(vhost):
@@ -57,6 +59,10 @@ def commands(options, initrd, report):
                 + (f",mq=on,vectors={2 * options.queues + 2}" if options.queues > 1 else "")]
 
     found = {"fastvmm": fastvmm("off"), "QEMU": qemu("off")}
+    if options.before:
+        found["before"] = fastvmm("off", options.before)
+    if options.no_vhost:
+        return found
     if not os.path.exists("/dev/vhost-net"):
         subprocess.run(["modprobe", "vhost_net"], check=False, stderr=subprocess.DEVNULL)
     if os.path.exists("/dev/vhost-net"):
@@ -105,19 +111,29 @@ def run(command, report, with_tap, queues, timeout):
     return {line[0]: float(line[1]) for line in words if len(line) == 2 and line[0] in NAMES}
 
 
+def ratio_text(one, other):
+    """The ratio of two lists of values made as pairs, with its interval."""
+    found = stats.paired_ratio(one, other) if one else None
+    if not found:
+        return "-"
+    if found["low"] is None:
+        return f"{found['ratio']:.2f}x"
+    return f"{found['ratio']:.2f}x [{found['low']:.2f}, {found['high']:.2f}]"
+
+
 def show(samples, rounds):
     pairs = [pair for pair in PAIRS if pair[1] in samples]
     print(f"{os.uname().release}, {rounds} rounds; TCP in kbit/s, UDP in datagrams/s, round trips/s")
     print(f"{'':14}" + "".join(f"{name:>14}" for name in samples)
-          + "  " + ", ".join(f"{one} / {other}" for one, other in pairs))
+          + "".join(f"{f'{one} / {other}':>28}" for one, other in pairs))
     for name in NAMES:
         values = {vmm: [run[name] for run in runs if run and name in run] for vmm, runs in samples.items()}
         line = "".join(f"{statistics.median(found):14.0f}" if found else f"{'-':>14}"
                        for found in values.values())
         for one, other in pairs:
-            ratios = [a[name] / b[name] for a, b in zip(samples[one], samples[other])
-                      if a and b and a.get(name) and b.get(name)]
-            line += f"{statistics.median(ratios):9.2f}x" if ratios else f"{'-':>10}"
+            both = [(a[name], b[name]) for a, b in zip(samples[one], samples[other])
+                    if a and b and a.get(name) and b.get(name)]
+            line += f"{ratio_text([a for a, _ in both], [b for _, b in both]):>28}"
         print(f"{name:14}{line}")
     for vmm, runs in samples.items():
         if None in runs:
@@ -129,6 +145,8 @@ def main():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--queues", type=int, default=2)
     parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--before", type=pathlib.Path, help="another build of fastvmm")
+    parser.add_argument("--no-vhost", action="store_true")
     options = parser.parse_args()
     for program in ("iperf3", "fio", "unshare", "ip"):
         if not shutil.which(program):
