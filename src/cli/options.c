@@ -308,9 +308,9 @@ static int apply_version(
 }
 
 static const struct option_spec specs[] = {
-	{"queues", 'q', "N", "virtqueues of each disk, queue pairs of each NIC (default 1)",
+	{"queues", 'q', "N", "virtqueues of each disk, queue pairs of each NIC, 1 to 64 (default 1)",
 		apply_queues},
-	{"disk", 'd', "PATH[,OPTION...]", "a disk: a raw image or a block device, see below",
+	{"disk", 'd', "PATH[,OPTION...]", "a disk: image, block device or NVMe namespace, see below",
 		apply_disk},
 	{"net", 0, "OPTION[,OPTION...]", "a NIC on a tap, see below", apply_net},
 	{"tap", 't', "NAME", "short for --net tap=NAME", apply_tap},
@@ -318,17 +318,17 @@ static const struct option_spec specs[] = {
 	{"initrd", 'i', "PATH", "initial RAM disk", apply_initrd},
 	{"cmdline", 'p', "TEXT", "the whole kernel command line (default \"console=ttyS0\")",
 		apply_cmdline},
-	{"cpus", 'c', "N", "vCPUs (default: as many as the device with the most queues has)",
+	{"cpus", 'c', "N", "vCPUs, 1 to 255 (default: as many as the widest device has queues)",
 		apply_cpus},
 	{"memory", 'm', "SIZE", "guest memory, e.g. 512M or 4G (default 512M)", apply_memory},
 	{"memory-backend", 0, "KIND", "plain (default), huge, prealloc or huge,prealloc",
 		apply_memory_backend},
-	{"workers", 0, "N", "I/O threads (default: one a queue, at most one a host CPU)",
+	{"workers", 0, "N", "I/O threads (default: one a queue of the widest device, at most one a host CPU)",
 		apply_workers},
 	{"vcpu-cpus", 0, "LIST", "host CPUs that vCPU threads are pinned to, e.g. 0,2-5",
 		apply_vcpu_cpus},
 	{"io-cpus", 0, "LIST", "host CPUs that I/O threads are pinned to", apply_io_cpus},
-	{"halt-poll-us", 0, "N", "how long KVM waits for a halted vCPU before it gives up the CPU",
+	{"halt-poll-us", 0, "N", "how long KVM waits for a halted vCPU before it gives up the CPU (default: the host's)",
 		apply_halt_poll},
 	{"disable-exits", 0, "LIST", "hlt, pause or hlt,pause: the guest keeps its CPUs when idle",
 		apply_disable_exits},
@@ -533,11 +533,11 @@ void options_print_help(void)
 	     "exit\n"
 	     "  bridge=NAME              put it on this bridge; made where it is missing\n"
 	     "  mac=XX:XX:XX:XX:XX:XX    the guest's address (default: made up)\n"
-	     "  mtu=N                    MTU of tap and guest\n"
-	     "  queues=N                 queue pairs\n"
+	     "  mtu=N                    MTU of tap and guest (default: that of the tap or bridge)\n"
+	     "  queues=N                 queue pairs (default: --queues)\n"
 	     "  host-ip=CIDR             address of the host on the bridge or tap; may be "
 	     "repeated\n"
-	     "  offload=on|off|LIST      LIST of csum, tso4, tso6, ecn, uso joined by ':'\n"
+	     "  offload=on|off|LIST      LIST of csum, tso4, tso6, ecn, uso joined by ':' (default on)\n"
 	     "  rss=on|off               offer receive-side scaling and hashes (default off)\n"
 	     "  packed=on|off            offer packed virtqueues (default off)\n"
 	     "  vhost=on|off             let the kernel's vhost-net move the frames (default off)\n"

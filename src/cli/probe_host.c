@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #define HUGE_PAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/"
-#define THP_SHARED "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+#define THP "/sys/kernel/mm/transparent_hugepage/enabled"
 
 const struct probe_offload probe_offloads[PROBE_OFFLOADS] = {
 	{NET_OFFLOAD_CSUM, "csum"},
@@ -206,7 +206,7 @@ void probe_host_gather(struct probe_host *ret_host)
 	if (!uname(&name))
 		snprintf(host.kernel, sizeof(host.kernel), "%s", name.release);
 	find_value("/proc/cpuinfo", "model name", host.processor, sizeof(host.processor));
-	read_choice(THP_SHARED, host.thp_shared, sizeof(host.thp_shared));
+	read_choice(THP, host.thp, sizeof(host.thp));
 	gather_network(&host.network);
 	*ret_host = host;
 }

@@ -165,7 +165,7 @@ static json_t *host_document(const struct probe_host *host)
 	add_number(object, "memory_available_bytes", host->memory_available);
 	add_number(object, "huge_2m_pages", host->huge_2m.total);
 	add_number(object, "huge_2m_pages_free", host->huge_2m.free);
-	add_text(object, "transparent_shared", host->thp_shared);
+	add_text(object, "transparent_huge_pages", host->thp);
 	add_number(object, "locked_memory_limit_bytes", host->memlock);
 	add_number(object, "open_files_limit", host->nofile);
 	return object;

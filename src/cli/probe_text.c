@@ -309,15 +309,14 @@ static void print_memory(const struct probe_host *host)
 	line("RAM", "%s, %s available", size_text(host->memory_total, total),
 		size_text(host->memory_available, available));
 	print_pages("2 MiB pages", &host->huge_2m);
-	if (!host->thp_shared[0])
+	if (!host->thp[0])
 		line("transparent", "no transparent huge pages for guest RAM in this kernel");
-	else if (!strcmp(host->thp_shared, "never") || !strcmp(host->thp_shared, "deny"))
+	else if (!strcmp(host->thp, "never"))
 		line("transparent",
-			"off for guest RAM (%s); to switch on: echo advise > "
-			"/sys/kernel/mm/transparent_hugepage/shmem_enabled",
-			host->thp_shared);
+			"off for guest RAM (never); to switch on: echo madvise > "
+			"/sys/kernel/mm/transparent_hugepage/enabled");
 	else
-		line("transparent", "on for guest RAM (%s)", host->thp_shared);
+		line("transparent", "on for guest RAM (%s)", host->thp);
 }
 
 static void print_limits(const struct probe_host *host)
