@@ -61,9 +61,12 @@ static int load(
 {
 	struct virtqueue_chain chain = {.iov = &reserve->iov[reserve->iov_end],
 		.capacity = min_of(NET_RESERVE_IOVS - reserve->iov_end, CHAIN_MAX)};
-	int result = virtqueue_load_chain(queue, entry, &chain);
 	unsigned end;
+	int result;
 
+	if (!chain.capacity)
+		return -ENOBUFS;
+	result = virtqueue_load_chain(queue, entry, &chain);
 	if (result == -E2BIG)
 		return chain.capacity < CHAIN_MAX ? -ENOBUFS : -EPROTO;
 	if (result)

@@ -17,6 +17,7 @@
 #include "memory/guest_memory.h"
 #include "util/checked.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
@@ -101,6 +102,7 @@ static int find_table(const struct chain_walk *walk, const struct chain_descript
 struct chain_walk chain_begin(
 	const struct guest_memory *memory, struct virtqueue_chain *chain, bool indirect)
 {
+	assert(chain->capacity); /* add_segment() replaces the last element */
 	chain->readable = chain->writable = 0;
 	chain->readable_bytes = chain->writable_bytes = 0;
 	return (struct chain_walk){.memory = memory, .chain = chain, .indirect = indirect};

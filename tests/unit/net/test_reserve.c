@@ -191,6 +191,34 @@ Test(reserve, full_of_segments)
 	cr_expect_geq(net_reserve_count(&reserve), 1);
 }
 
+/* Not one iovec is left when the last chain's turn comes: what lies behind must stay as it is. */
+Test(reserve, full_to_the_last_segment)
+{
+	static struct mock_segment segments[1023];
+	static struct {
+		struct net_reserve reserve;
+		char behind[1024 * sizeof(struct iovec)];
+	} held;
+	uint64_t gpa = mock_guest_alloc(&guest, 1024 * 32, 64);
+
+	net_reserve_init(&held.reserve, true);
+	memset(held.behind, 0x5a, sizeof(held.behind));
+	for (unsigned i = 0; i < 1023; i++)
+		segments[i] = (struct mock_segment){gpa + 32 * i, 16, true};
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_geq(mock_queue_add_indirect(driver, segments, 1023), 0);
+	cr_assert_geq(mock_queue_add_indirect(driver, segments, 2), 0);
+	cr_assert_geq(mock_queue_add_indirect(driver, segments, 100), 0);
+	mock_queue_expose(driver);
+	cr_assert_eq(net_reserve_fill(&held.reserve, &queue, 1000000), 0);
+	cr_expect_eq(held.reserve.iov_end, NET_RESERVE_IOVS);
+	cr_expect(held.reserve.full);
+	cr_expect_eq(net_reserve_count(&held.reserve), 3);
+	cr_expect(virtqueue_has_work(&queue), "the fourth is still on the ring");
+	for (size_t i = 0; i < sizeof(held.behind); i++)
+		cr_assert_eq(held.behind[i], 0x5a, "byte %zu behind the reserve", i);
+}
+
 Test(reserve, a_chain_without_room_to_write_is_an_error)
 {
 	const struct mock_segment readable = {mock_guest_alloc(&guest, 64, 64), 64, false};
