@@ -405,11 +405,21 @@ static void retry_backlog(struct blk_queue *queue)
 
 /* ---- what the worker calls ---- */
 
+/*
+ * A queue that could not take what the ring holds, for want of SQEs, is blocked. With requests of
+ * its own in flight it is left alone: the completion of one looks at it again. Without any, nobody
+ * would, so it counts as having work until there is room.
+ */
+static bool may_take(const struct blk_queue *queue)
+{
+	return likely(!queue->blocked) || !queue->source.in_flight ||
+	       io_source_space(&queue->source);
+}
+
 static bool has_new_work(const struct blk_queue *queue)
 {
 	return likely(!queue->broken && !queue->source.stopping) &&
-	       virtqueue_has_work(queue->virtqueue) &&
-	       (likely(!queue->blocked) || io_source_space(&queue->source));
+	       virtqueue_has_work(queue->virtqueue) && may_take(queue);
 }
 
 static bool blk_poll(struct io_source *source)
@@ -429,7 +439,7 @@ static void blk_process(struct io_source *source)
 	if (unlikely(queue->broken || source->stopping))
 		return;
 	space = io_source_space(source);
-	queue->blocked = !space;
+	queue->blocked = !space && virtqueue_has_work(queue->virtqueue);
 	if (likely(space))
 		take_batch(queue, space);
 }
