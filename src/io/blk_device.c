@@ -267,7 +267,10 @@ static int init_queue(struct blk_device *device, const struct blk_config *config
 		device->files[index] = device->files[first->setup.index];
 	if (result)
 		return result;
-	return blk_queue_init(queue, &setup, config->queue_size);
+	result = blk_queue_init(queue, &setup, config->queue_size);
+	if (result && first == queue)
+		io_worker_call(worker, remove_files, &call);
+	return result;
 }
 
 static int init_queues(struct blk_device *device, const struct blk_config *config,

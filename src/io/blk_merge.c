@@ -16,7 +16,7 @@ static bool continues(const struct disk_request *first, const struct disk_reques
 static bool fits(const struct blk_slots *slots, const struct disk_request *first,
 	const struct disk_request *next)
 {
-	return first->length + next->length <= BLK_MERGE_BYTES &&
+	return first->length + next->length <= slots->merge_bytes &&
 	       first->iov_count + next->iov_count <= slots->vector_iovs;
 }
 

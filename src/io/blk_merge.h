@@ -11,7 +11,8 @@
 
 #include "io/blk_slots.h"
 
-#define BLK_MERGE_BYTES (1u << 20) /* of a merged request */
+/* Of a merged request, and where one SQE or NVMe command carries less, that. */
+#define BLK_MERGE_BYTES (1u << 20)
 
 /* A transfer that is held back for the next one to join it. */
 struct blk_merge {

@@ -70,6 +70,9 @@ struct blk_queue {
 	cache_aligned struct blk_queue_counters counters;
 };
 
+/* What the worker calls; between blk_queue.c and blk_queue_life.c. */
+extern const struct io_source_ops blk_queue_source_ops;
+
 /* Prepares a queue of at most @size_max entries. @setup is copied. 0 or -ENOMEM. */
 int blk_queue_init(struct blk_queue *queue, const struct blk_queue_setup *setup, unsigned size_max);
 

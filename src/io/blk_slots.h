@@ -46,6 +46,7 @@ struct blk_slots {
 	struct iovec *scratch;  /* scratch_iovs of them, where a long chain is loaded */
 	unsigned vector_iovs;
 	unsigned scratch_iovs;
+	uint32_t merge_bytes; /* of a merged request; the user of the slots sets it */
 	unsigned free_vector_count;
 	unsigned busy; /* slots */
 	void *arena;   /* the mapping behind all of these */

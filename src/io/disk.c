@@ -364,6 +364,7 @@ int disk_open(const struct disk_options *options, struct disk **ret_disk, struct
 		disk_close(disk);
 		return result;
 	}
+	disk->part_max = disk->nvme ? disk->nvme->bytes_max : DISK_PART_MAX;
 	set_polled(disk, options->iopoll);
 	set_methods(disk);
 	*ret_disk = disk;

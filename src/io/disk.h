@@ -70,6 +70,7 @@ struct disk {
 	uint32_t optimal_io;     /* bytes, 0: not known */
 	uint32_t memory_align;   /* of buffers, where direct; else 1 */
 	uint32_t length_align;   /* of each buffer's length, where direct; else 1 */
+	uint32_t part_max;       /* bytes that one SQE, or NVMe command, carries at most */
 	void *zeroes;          /* DISK_ZEROES bytes of zeros, aligned, of no memory of their own */
 	_Atomic uint64_t size; /* bytes; disk_refresh_size() writes it, anyone reads it */
 	_Atomic bool polled;   /* reads and writes go by a polled ring; disk_stop_polling() */
@@ -80,6 +81,13 @@ struct disk {
 };
 
 #define DISK_ZEROES (1u << 20)
+
+/*
+ * part_max but for NVMe namespaces: more than a driver's requests usually are, a multiple of any
+ * logical block, and little enough for a worker that copies it from the host's page cache at once
+ * while its other sources wait.
+ */
+#define DISK_PART_MAX (2u << 20)
 
 /*
  * Opens, checks and locks. Returns 0, or negative errno with a line in @error that names the
@@ -176,6 +184,7 @@ struct disk_channel {
 	bool can_poll;      /* the source has a polled ring */
 	bool fixed_buffers; /* use registered guest memory where the ring has it */
 	bool lone;          /* the caller's hint: one request, and nothing in flight */
+	bool stopping;      /* the caller's wish: requests end, undone, with the part under way */
 	uint8_t lone_skip;  /* of the next lone reads, this many take the ring */
 	uint8_t lone_backoff;
 	char *bounce;                   /* DISK_BOUNCE bytes, where the disk is direct */

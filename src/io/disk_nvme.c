@@ -129,9 +129,12 @@ static enum disk_progress transferred(struct disk_channel *channel, struct disk_
 		iov_scatter(request->iov, request->iov_count, channel->bounce, part);
 	if (likely(part == left_of(request)))
 		return disk_finish(channel, request, 0);
-	/* What the segments lack of what is left is what iov_cut() took from the last of them. */
-	iov_uncut(&request->iov, &request->iov_count, part,
+	if (unlikely(channel->stopping))
+		return disk_finish(channel, request, -ECANCELED);
+	/* What the segments lack of what is left is what iov_cut() took from one of them. */
+	iov_uncut(request->iov, request->iov_count, part,
 		left_of(request) - iov_bytes(request->iov, request->iov_count));
+	iov_consume(&request->iov, &request->iov_count, part);
 	request->done += part;
 	request->retries = 0;
 	return submit_transfer(channel, request);
@@ -227,6 +230,8 @@ static enum disk_progress range_completed(
 	if (!result)
 		request->done += range_part_of(channel, request);
 	request->retries = 0;
+	if (unlikely(channel->stopping) && left_of(request))
+		return disk_finish(channel, request, -ECANCELED);
 	return submit_range(channel, request);
 }
 

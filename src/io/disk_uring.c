@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The io_uring engine. A request is carried by one SQE at a time: the first covers all of it, and
- * only what the kernel left undone (a short transfer, an interrupted call, a method that the file
- * does not have, the flush that makes a range operation durable) takes another. The state between
- * two SQEs is in the disk_request, so nothing is ever allocated.
+ * only what is left undone (a transfer longer than one SQE may be, or cut short by the kernel, an
+ * interrupted call, a method that the file does not have, the flush that makes a range operation
+ * durable) takes another. The state between two SQEs is in the disk_request, so nothing is ever
+ * allocated.
  *
  * Single-segment transfers are READ and WRITE, which spare the kernel the import of an iovec;
  * buffers in registered memory take the FIXED opcodes. A durable write carries RWF_DSYNC, which
@@ -25,7 +26,6 @@
 
 #define RETRIES_MAX      100
 #define LONE_BACKOFF_MAX 127u
-#define PART_MAX         (1u << 30) /* bytes in one SQE; more makes a short transfer */
 
 /* ---- SQEs ---- */
 
@@ -75,7 +75,7 @@ static void fill_single(struct disk_channel *channel, struct io_uring_sqe *sqe,
 
 	sqe->opcode = write ? IORING_OP_WRITE : IORING_OP_READ;
 	sqe->addr = (uintptr_t)iov->iov_base;
-	sqe->len = (uint32_t)min_of(iov->iov_len, (size_t)PART_MAX);
+	sqe->len = (uint32_t)min_of(iov->iov_len, (size_t)channel->disk->part_max);
 	if (channel->fixed_buffers)
 		index = ring_buffer_index(ring_of(channel, request), iov->iov_base, sqe->len);
 	if (index >= 0) {
@@ -84,8 +84,9 @@ static void fill_single(struct disk_channel *channel, struct io_uring_sqe *sqe,
 	}
 }
 
-/* The one registered piece that holds all segments, or -1. */
-static int common_buffer(const struct disk_channel *channel, const struct disk_request *request)
+/* The one registered piece that holds the first @segments, or -1. */
+static int common_buffer(const struct disk_channel *channel, const struct disk_request *request,
+	unsigned segments)
 {
 	const struct ring *ring = ring_of(channel, request);
 	const struct iovec *iov = request->iov;
@@ -94,22 +95,33 @@ static int common_buffer(const struct disk_channel *channel, const struct disk_r
 	if (!channel->fixed_buffers || !ring->features.op_vectored_fixed)
 		return -1;
 	index = ring_buffer_index(ring, iov[0].iov_base, iov[0].iov_len);
-	for (unsigned i = 1; i < request->iov_count && index >= 0; i++) {
+	for (unsigned i = 1; i < segments && index >= 0; i++) {
 		if (ring_buffer_index(ring, iov[i].iov_base, iov[i].iov_len) != index)
 			return -1;
 	}
 	return index;
 }
 
+/* True where the segments are more than one SQE carries, and have to be cut for it. */
+static bool exceeds_part(const struct disk_channel *channel, const struct disk_request *request)
+{
+	return unlikely(request->length - request->done > channel->disk->part_max) &&
+	       request->iov_count > 1 && !request->bounced;
+}
+
 static void fill_vector(
 	struct disk_channel *channel, struct io_uring_sqe *sqe, const struct disk_request *request)
 {
 	bool write = request->op == DISK_WRITE;
-	int index = common_buffer(channel, request);
+	unsigned segments = request->iov_count;
+	int index;
 
+	if (exceeds_part(channel, request))
+		segments = iov_cut(request->iov, segments, channel->disk->part_max);
+	index = common_buffer(channel, request, segments);
 	sqe->opcode = write ? IORING_OP_WRITEV : IORING_OP_READV;
 	sqe->addr = (uintptr_t)request->iov;
-	sqe->len = request->iov_count;
+	sqe->len = segments;
 	if (index >= 0) {
 		sqe->opcode = write ? URING_OP_WRITEV_FIXED : URING_OP_READV_FIXED;
 		sqe->buf_index = (uint16_t)index;
@@ -193,15 +205,28 @@ static enum disk_progress end_of_file(struct disk_channel *channel, struct disk_
 	return disk_finish(channel, request, 0);
 }
 
+/* The segments become what is left behind the first @bytes. */
+static void consume(struct disk_channel *channel, struct disk_request *request, size_t bytes)
+{
+	size_t left = request->length - request->done;
+
+	if (exceeds_part(channel, request))
+		iov_uncut(request->iov, request->iov_count, channel->disk->part_max,
+			left - iov_bytes(request->iov, request->iov_count));
+	iov_consume(&request->iov, &request->iov_count, bytes);
+	request->done += bytes;
+}
+
 static enum disk_progress transferred(
 	struct disk_channel *channel, struct disk_request *request, size_t bytes)
 {
 	if (request->bounced && request->op == DISK_READ)
 		iov_scatter(request->iov, request->iov_count, channel->bounce, bytes);
-	request->done += bytes;
-	if (likely(request->done >= request->length))
+	if (likely(request->done + bytes >= request->length))
 		return disk_finish(channel, request, 0);
-	iov_consume(&request->iov, &request->iov_count, bytes);
+	if (unlikely(channel->stopping))
+		return disk_finish(channel, request, -ECANCELED);
+	consume(channel, request, bytes);
 	request->retries = 0;
 	/* A direct read ends within a sector only at the end of the file; it cannot go on there. */
 	if (!bytes || (channel->disk->direct && bytes % channel->disk->length_align))
@@ -298,6 +323,8 @@ static enum disk_progress range_completed(
 	} else {
 		request->done += (uint32_t)result;
 	}
+	if (unlikely(channel->stopping) && request->done < request->length)
+		return disk_finish(channel, request, -ECANCELED);
 	return submit_range(channel, request);
 }
 
@@ -333,7 +360,7 @@ static enum disk_progress uring_submit(struct disk_channel *channel, struct disk
 		else if (request->op != DISK_FLUSH)
 			request->method = (uint8_t)disk_range_first(channel->disk, request);
 		if (channel->lone && request->op == DISK_READ && !channel->disk->direct &&
-			request->length)
+			request->length && request->length <= channel->disk->part_max)
 			return start_lone(channel, request);
 	}
 	return resume(channel, request);

@@ -28,31 +28,35 @@ void iov_consume(struct iovec **iov, unsigned *count, size_t bytes)
 	}
 }
 
-unsigned iov_cut(struct iovec *iov, unsigned count, size_t bytes)
+/* The element that the byte before @bytes is in, and how many bytes of it that makes. */
+static unsigned element_at(const struct iovec *iov, unsigned count, size_t bytes, size_t *ret_length)
 {
 	unsigned i = 0;
 
 	while (i < count && bytes > iov[i].iov_len)
 		bytes -= iov[i++].iov_len;
+	*ret_length = bytes;
+	return i;
+}
+
+unsigned iov_cut(struct iovec *iov, unsigned count, size_t bytes)
+{
+	size_t length;
+	unsigned i = element_at(iov, count, bytes, &length);
+
 	if (i == count)
 		return count;
-	iov[i].iov_len = bytes;
+	iov[i].iov_len = length;
 	return i + 1;
 }
 
-void iov_uncut(struct iovec **iov, unsigned *count, size_t bytes, size_t lost)
+void iov_uncut(struct iovec *iov, unsigned count, size_t bytes, size_t lost)
 {
-	while (*count && bytes >= (*iov)->iov_len) {
-		bytes -= (*iov)->iov_len;
-		if (!bytes && lost) {
-			(*iov)->iov_base = (char *)(*iov)->iov_base + (*iov)->iov_len;
-			(*iov)->iov_len = lost;
-			return;
-		}
-		(*iov)++;
-		(*count)--;
-	}
-	iov_consume(iov, count, bytes);
+	size_t length;
+	unsigned i = element_at(iov, count, bytes, &length);
+
+	if (i < count)
+		iov[i].iov_len += lost;
 }
 
 size_t iov_gather(void *buffer, size_t bytes, const struct iovec *iov, unsigned count)

@@ -17,8 +17,8 @@ void iov_consume(struct iovec **iov, unsigned *count, size_t bytes);
  */
 unsigned iov_cut(struct iovec *iov, unsigned count, size_t bytes);
 
-/* iov_consume(); where @bytes are the front that iov_cut() made, puts back the @lost ones. */
-void iov_uncut(struct iovec **iov, unsigned *count, size_t bytes, size_t lost);
+/* Undoes iov_cut() to @bytes: gives the element that it cut its last @lost bytes back. */
+void iov_uncut(struct iovec *iov, unsigned count, size_t bytes, size_t lost);
 
 /* Copies up to @bytes from the array's start into @buffer. Returns how many there were. */
 size_t iov_gather(void *buffer, size_t bytes, const struct iovec *iov, unsigned count);

@@ -18,6 +18,12 @@ TestSuite(blk_merge, .timeout = 120);
 static struct blk_slots slots;
 static char memory[64 * LENGTH];
 
+static void init_slots(unsigned count, unsigned vector_iovs)
+{
+	cr_assert_eq(blk_slots_init(&slots, count, vector_iovs, 8), 0);
+	slots.merge_bytes = BLK_MERGE_BYTES;
+}
+
 static struct blk_slot *slot_of(
 	unsigned index, enum disk_op op, uint64_t offset, void *data, size_t length)
 {
@@ -41,7 +47,7 @@ Test(blk_merge, one_that_continues_joins)
 	struct blk_merge merge = {0};
 	struct blk_slot *first, *second, *third;
 
-	cr_assert_eq(blk_slots_init(&slots, 4, 8, 8), 0);
+	init_slots(4, 8);
 	first = slot_of(0, DISK_WRITE, 0, memory, LENGTH);
 	second = slot_of(2, DISK_WRITE, LENGTH, memory + 8192, LENGTH);
 	third = slot_of(1, DISK_WRITE, 8192, memory + 12288, LENGTH);
@@ -64,7 +70,7 @@ Test(blk_merge, others_do_not)
 {
 	struct blk_merge merge;
 
-	cr_assert_eq(blk_slots_init(&slots, 8, 2, 8), 0);
+	init_slots(8, 2);
 	merge = led_by(slot_of(0, DISK_WRITE, LENGTH, memory, LENGTH));
 	cr_assert_not(
 		blk_merge_join(&slots, &merge, slot_of(1, DISK_READ, 2 * LENGTH, memory, LENGTH)));
@@ -91,7 +97,7 @@ Test(blk_merge, undone_the_leader_has_its_own_request_again)
 	struct blk_slot *leader;
 	struct iovec *segments;
 
-	cr_assert_eq(blk_slots_init(&slots, 2, 8, 8), 0);
+	init_slots(2, 8);
 	leader = slot_of(0, DISK_READ, 0, memory, LENGTH);
 	segments = blk_slots_take_vector(&slots, leader);
 	for (unsigned i = 0; i < 4; i++)

@@ -389,6 +389,19 @@ Test(engine, random_streams_with_direct_io)
 	end();
 }
 
+/* Requests of more than one SQE carries, whole and ragged. */
+Test(engine, random_streams_in_small_parts)
+{
+	begin(DISK_CACHE_WRITEBACK);
+	uring.disk->part_max = 16384;
+	run_stream(0x2468ace, 100);
+	end();
+	begin(DISK_CACHE_NONE);
+	uring.disk->part_max = 16384;
+	run_stream(0xeca8642, 100);
+	end();
+}
+
 /* A file that may or may not be polled here: the streams are carried out in either case. */
 Test(engine, random_streams_with_polling)
 {
@@ -451,6 +464,29 @@ static void one(enum disk_op op, uint64_t offset, uint64_t length)
 		side->requests[0].iov_count = length ? 1 : 0;
 	}
 	run_both(1);
+}
+
+/* Of long requests only the part under way is carried out; what is done in one part is done. */
+Test(engine, requests_end_early_where_the_channel_is_being_stopped)
+{
+	const struct disk_request *request = &uring.requests[0];
+	uint64_t before;
+
+	begin(DISK_CACHE_WRITEBACK);
+	set_methods(uring.disk, DISK_RANGE_WRITE);
+	uring.disk->part_max = 16384;
+	uring.harness.channel.stopping = true;
+	one(DISK_READ, 0, 16384);
+	cr_assert_eq(request->result, 0);
+	before = worker_stat(worker, "sqes");
+	one(DISK_READ, 0, LANE_BYTES);
+	cr_assert_eq(request->result, -ECANCELED);
+	one(DISK_WRITE_ZEROES, 0, DISK_ZEROES);
+	cr_assert_eq(request->result, 0);
+	one(DISK_WRITE_ZEROES, 0, 4 * DISK_ZEROES);
+	cr_assert_eq(request->result, -ECANCELED);
+	cr_assert_leq(worker_stat(worker, "sqes"), before + 8, "three, not 33, and polls of commands");
+	end();
 }
 
 Test(engine, reads_beyond_a_truncated_file_are_zeros)

@@ -91,28 +91,28 @@ Test(iov, cut_and_uncut)
 	cr_assert_eq(iov_cut(parts, 4, 5), 3);
 	cr_assert_eq(iov_cut(parts, 4, 5), 3, "again");
 	cr_assert_eq(parts[2].iov_len, 2);
-	iov_uncut(&at, &count, 5, 9 - iov_bytes(parts, 4));
+	iov_uncut(parts, 4, 5, 9 - iov_bytes(parts, 4));
+	cr_assert_eq(iov_bytes(parts, 4), 9);
+	iov_consume(&at, &count, 5);
 	cr_assert_eq(count, 2);
 	cr_assert_eq(at->iov_base, area + 10);
 	cr_assert_eq(at->iov_len, 3);
 	cr_assert_eq(iov_cut(at, count, 4), 2, "all of it");
-	iov_uncut(&at, &count, 4, 0);
-	cr_assert_eq(count, 0);
+	iov_uncut(at, count, 4, 0);
+	cr_assert_eq(iov_bytes(at, count), 4);
 }
 
 Test(iov, cut_in_the_first_element_and_behind_an_empty_one)
 {
-	struct iovec *at = parts;
-	unsigned count = 4;
-
 	cr_assert_eq(iov_cut(parts, 4, 2), 1);
-	iov_uncut(&at, &count, 2, 1);
-	cr_assert_eq(at->iov_base, area + 2);
-	cr_assert_eq(at->iov_len, 1);
-	iov_uncut(&at, &count, 1, 0);
-	cr_assert_eq(iov_bytes(at, count), 6);
-	cr_assert_eq(iov_cut(at, count, 6), count);
-	iov_uncut(&at, &count, 2, 0);
-	cr_assert_eq(at->iov_base, area + 10, "what was not cut is consumed");
-	cr_assert_eq(iov_bytes(at, count), 4);
+	cr_assert_eq(parts[0].iov_len, 2);
+	iov_uncut(parts, 4, 2, 1);
+	cr_assert_eq(parts[0].iov_len, 3);
+	cr_assert_eq(iov_cut(parts + 1, 3, 1), 2);
+	cr_assert_eq(parts[2].iov_len, 1);
+	iov_uncut(parts + 1, 3, 1, 4);
+	cr_assert_eq(parts[2].iov_len, 5);
+	cr_assert_eq(iov_cut(parts, 4, 10), 4);
+	iov_uncut(parts, 4, 10, 5);
+	cr_assert_eq(iov_bytes(parts, 4), 9, "longer than the array: nothing is cut");
 }
