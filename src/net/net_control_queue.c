@@ -6,6 +6,9 @@
  * switched on and writes the answer: so a frame that needs an offload is never read by a queue that
  * does not know of it yet.
  *
+ * A driver that resets this queue in between loses the answer, but the second step is made before
+ * anything else: the policy that is not in force may still be read until then.
+ *
  * In between the queue has nothing to do; the receive queues signal its kick eventfd when they have
  * followed, and it looks again. Commands are rare (they come from `ip`, `ethtool` and the like), so
  * that the system calls they need may be made here.
@@ -48,6 +51,10 @@ static struct net_policy *free_policy(struct net_control_queue *control)
 /* With @result_bytes of the command's result written behind the answer. */
 static void answer_with(struct net_control_queue *control, bool accepted, uint32_t result_bytes)
 {
+	if (unlikely(control->orphaned)) {
+		control->pending = control->orphaned = false;
+		return;
+	}
 	*control->acknowledge = accepted ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 	virtqueue_push(control->queue, &control->entry, 1 + result_bytes);
 	control->pending = false;
@@ -302,6 +309,7 @@ void net_control_queue_reset(
 {
 	control->limits = (struct net_control_limits){
 		.features = features, .pairs_max = control->shared->pairs};
+	control->pending = control->orphaned = false;
 	net_policy_init(&control->policies[0], features, mac);
 	net_coalesce_reset(&control->shared->coalesce);
 	atomic_store_explicit(
@@ -315,7 +323,8 @@ int net_control_queue_start(struct net_control_queue *control, struct io_worker 
 	io_source_init(&control->source, &control_ops, kick_fd, 0);
 	control->queue = queue;
 	control->call_fd = call_fd;
-	control->dead = control->pending = false;
+	control->dead = false;
+	control->orphaned = control->pending;
 	return io_worker_attach(worker, &control->source);
 }
 

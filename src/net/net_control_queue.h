@@ -24,6 +24,7 @@ struct net_control_queue {
 	/* The worker's, while started. */
 	bool dead;                    /* the ring is broken: nothing more is done */
 	bool pending;                 /* a command waits for the receive queues */
+	bool orphaned;                /* and its answer for nobody: this queue was reset since */
 	struct virtqueue_entry entry; /* of that command */
 	uint8_t *acknowledge;         /* where its answer goes, in guest memory */
 

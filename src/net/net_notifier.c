@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A notification is pending from the first packet that the driver is not told of at once until the
- * decision on it: when max_packets have come, when max_usecs are over, or at once where that cannot
- * be waited for (the source is stopping, or the ring has no room for a timeout). As long as it is
+ * decision on it: when max_packets have come or half the ring is used, when max_usecs are over, or at
+ * once where that cannot be waited for (the source is stopping, or the worker's ring has no room for
+ * a timeout). As long as it is
  * pending a timeout is in the worker's ring, so that no further packet is needed, and the source
  * cannot be detached before it is decided on: taking the timeout out of the ring ends in a flush.
  *
@@ -34,8 +35,8 @@ static bool may_wait(
 {
 	uint64_t until = notifier->since_ns + (uint64_t)limits.max_usecs * NS_PER_USEC;
 
-	/* With max_usecs at 0 the time is up. */
-	return !notifier->source->stopping && packets - notifier->told < limits.max_packets &&
+	/* With max_usecs at 0 the time is up. A driver whose ring is used up makes no packets. */
+	return !notifier->source->stopping && !virtqueue_owes_half(notifier->queue) && packets - notifier->told < limits.max_packets &&
 	       clock_ns() < until && net_timer_set(&notifier->timer, notifier->source, until);
 }
 

@@ -198,10 +198,11 @@ static bool tx_arm(struct io_source *source)
 {
 	struct net_tx *tx = tx_of(source);
 
-	if (source->stopping)
-		return tx_poll(source);
+	/* A kick that came while the source was polled may be for the limits, not for frames. */
+	if (tx_poll(source))
+		return true;
 	/* While the tap is full, kicks would change nothing. */
-	return !tx->full && !tx->dead && virtqueue_rearm(tx->queue);
+	return !source->stopping && !tx->full && !tx->dead && virtqueue_rearm(tx->queue);
 }
 
 static void tx_disarm(struct io_source *source)

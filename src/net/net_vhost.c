@@ -46,7 +46,8 @@ static void errors_process(struct io_source *source)
 {
 	struct net_vhost *vhost = vhost_of(source);
 
-	if (fd_drain(vhost->error_fd))
+	/* A signal from before a reset says nothing of the device after it. */
+	if (fd_drain(vhost->error_fd) && virtio_device_live(vhost->shared->device))
 		virtio_device_fail(vhost->shared->device, "vhost: a queue's ring is broken");
 }
 

@@ -118,6 +118,14 @@ struct virtqueue {
 };
 
 /*
+ * True where the driver has not been told of half a ring or more, and may be short of slots. Owner.
+ */
+static inline bool virtqueue_owes_half(const struct virtqueue *queue)
+{
+	return queue->unsignalled >= queue->layout.size / 2;
+}
+
+/*
  * Takes a configured ring over. The ring starts from index 0 with wrap counters 1, kicks enabled.
  * Returns 0; -EINVAL for a size that is not allowed or misaligned areas (split: 16, 2 and 4
  * bytes; packed: 16, 4 and 4); -EFAULT for an area that is not all in one region of RAM. The

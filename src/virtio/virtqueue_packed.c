@@ -204,7 +204,8 @@ static bool packed_wants_interrupt(const struct virtqueue *queue, uint32_t slots
 	case VRING_PACKED_EVENT_FLAG_DISABLE:
 		return false;
 	case VRING_PACKED_EVENT_FLAG_DESC:
-		if (!queue->layout.event_idx)
+		/* A position names a slot of this lap or of the last one. */
+		if (!queue->layout.event_idx || slots > queue->layout.size)
 			return true;
 		/* Positions of the lap before the current one lie below zero. */
 		if (wrap != queue->published_wrap)

@@ -214,6 +214,20 @@ Test(coalesce, a_number_of_packets)
 	expect_bunches(RIG_RX, 4);
 }
 
+/* Of more packets than the ring has room for, the driver would never hear. */
+Test(coalesce, half_a_ring_is_not_waited_for)
+{
+	unsigned half = mock_queue_layout(rig.driver.queues[RIG_TX])->size / 2;
+
+	set_receive(100000, HOUR_USECS);
+	set_transmit(100000, HOUR_USECS);
+	expect_bunches(RIG_TX, half);
+	want_interrupt(RIG_RX);
+	quiet_frames(RIG_RX, half - 1);
+	one_frame(RIG_RX);
+	wait_interrupt(RIG_RX);
+}
+
 /* A frame counts once, whatever the number of its buffers. */
 Test(coalesce, frames_count_and_not_their_buffers)
 {

@@ -192,6 +192,21 @@ Test(events, packed_descriptor_event_edges)
 	}
 }
 
+/* Positions of the last lap but one have the wrap counter of this one. */
+Test(events, packed_more_than_a_lap_without_asking_always_interrupts)
+{
+	struct rig rig;
+
+	rig_init(&rig, 8, RIG_PACKED | RIG_EVENT_IDX);
+	set_packed_event(&rig, 6, true, VRING_PACKED_EVENT_FLAG_DESC);
+	for (unsigned i = 0; i < 20; i++) {
+		publish(&rig, 1);
+		collect(&rig);
+	}
+	cr_expect(virtqueue_need_interrupt(&rig.device));
+	rig_deinit(&rig);
+}
+
 Test(events, packed_flags)
 {
 	struct rig rig;
