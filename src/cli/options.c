@@ -308,10 +308,11 @@ static int apply_version(
 }
 
 static const struct option_spec specs[] = {
-	{"queues", 'q', "N", "virtqueues of each disk, queue pairs of each NIC, 1 to 64 (default 1)",
+	{"queues", 'q', "N",
+		"virtqueues of each disk, queue pairs of each NIC, 1 to 64 (default 1)",
 		apply_queues},
-	{"disk", 'd', "PATH[,OPTION...]", "a disk: image, block device or NVMe namespace, see below",
-		apply_disk},
+	{"disk", 'd', "PATH[,OPTION...]",
+		"a disk: image, block device or NVMe namespace, see below", apply_disk},
 	{"net", 0, "OPTION[,OPTION...]", "a NIC on a tap, see below", apply_net},
 	{"tap", 't', "NAME", "short for --net tap=NAME", apply_tap},
 	{"kernel", 'k', "PATH", "bzImage, or ELF with a 64-bit or PVH entry", apply_kernel},
@@ -323,12 +324,14 @@ static const struct option_spec specs[] = {
 	{"memory", 'm', "SIZE", "guest memory, e.g. 512M or 4G (default 512M)", apply_memory},
 	{"memory-backend", 0, "KIND", "plain (default), huge, prealloc or huge,prealloc",
 		apply_memory_backend},
-	{"workers", 0, "N", "I/O threads (default: one a queue of the widest device, at most one a host CPU)",
+	{"workers", 0, "N",
+		"I/O threads (default: one a queue of the widest device, at most one a host CPU)",
 		apply_workers},
 	{"vcpu-cpus", 0, "LIST", "host CPUs that vCPU threads are pinned to, e.g. 0,2-5",
 		apply_vcpu_cpus},
 	{"io-cpus", 0, "LIST", "host CPUs that I/O threads are pinned to", apply_io_cpus},
-	{"halt-poll-us", 0, "N", "how long KVM waits for a halted vCPU before it gives up the CPU (default: the host's)",
+	{"halt-poll-us", 0, "N",
+		"how long KVM waits for a halted vCPU to be woken (default: the host's setting)",
 		apply_halt_poll},
 	{"disable-exits", 0, "LIST", "hlt, pause or hlt,pause: the guest keeps its CPUs when idle",
 		apply_disable_exits},
@@ -533,11 +536,13 @@ void options_print_help(void)
 	     "exit\n"
 	     "  bridge=NAME              put it on this bridge; made where it is missing\n"
 	     "  mac=XX:XX:XX:XX:XX:XX    the guest's address (default: made up)\n"
-	     "  mtu=N                    MTU of tap and guest (default: that of the tap or bridge)\n"
+	     "  mtu=N                    MTU of tap and guest (default: that of the tap or "
+	     "bridge)\n"
 	     "  queues=N                 queue pairs (default: --queues)\n"
 	     "  host-ip=CIDR             address of the host on the bridge or tap; may be "
 	     "repeated\n"
-	     "  offload=on|off|LIST      LIST of csum, tso4, tso6, ecn, uso joined by ':' (default on)\n"
+	     "  offload=on|off|LIST      LIST of csum, tso4, tso6, ecn, uso joined by ':' (default "
+	     "on)\n"
 	     "  rss=on|off               offer receive-side scaling and hashes (default off)\n"
 	     "  packed=on|off            offer packed virtqueues (default off)\n"
 	     "  vhost=on|off             let the kernel's vhost-net move the frames (default off)\n"

@@ -47,7 +47,7 @@ struct probe_host {
 	unsigned cpus;                           /* that this process may use */
 	uint64_t memory_total, memory_available; /* bytes */
 	struct probe_pages huge_2m;
-	char thp[16];             /* huge pages for guest RAM: "madvise", ...; "": the kernel has none */
+	char thp[16]; /* huge pages for guest RAM: "madvise", ...; "": the kernel has none */
 	uint64_t memlock, nofile; /* hard limits; UINT64_MAX: none */
 	bool net_admin;           /* CAP_NET_ADMIN: may make taps and bridges */
 	int tun_error;            /* opening /dev/net/tun: 0 or negative errno */

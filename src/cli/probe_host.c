@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #define HUGE_PAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/"
-#define THP "/sys/kernel/mm/transparent_hugepage/enabled"
+#define THP        "/sys/kernel/mm/transparent_hugepage/enabled"
 
 const struct probe_offload probe_offloads[PROBE_OFFLOADS] = {
 	{NET_OFFLOAD_CSUM, "csum"},

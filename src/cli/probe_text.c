@@ -312,9 +312,8 @@ static void print_memory(const struct probe_host *host)
 	if (!host->thp[0])
 		line("transparent", "no transparent huge pages for guest RAM in this kernel");
 	else if (!strcmp(host->thp, "never"))
-		line("transparent",
-			"off for guest RAM (never); to switch on: echo madvise > "
-			"/sys/kernel/mm/transparent_hugepage/enabled");
+		line("transparent", "off for guest RAM (never); to switch on: echo madvise > "
+				    "/sys/kernel/mm/transparent_hugepage/enabled");
 	else
 		line("transparent", "on for guest RAM (%s)", host->thp);
 }

@@ -85,8 +85,8 @@ static void fill_single(struct disk_channel *channel, struct io_uring_sqe *sqe,
 }
 
 /* The one registered piece that holds the first @segments, or -1. */
-static int common_buffer(const struct disk_channel *channel, const struct disk_request *request,
-	unsigned segments)
+static int common_buffer(
+	const struct disk_channel *channel, const struct disk_request *request, unsigned segments)
 {
 	const struct ring *ring = ring_of(channel, request);
 	const struct iovec *iov = request->iov;

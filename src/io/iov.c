@@ -29,7 +29,8 @@ void iov_consume(struct iovec **iov, unsigned *count, size_t bytes)
 }
 
 /* The element that the byte before @bytes is in, and how many bytes of it that makes. */
-static unsigned element_at(const struct iovec *iov, unsigned count, size_t bytes, size_t *ret_length)
+static unsigned element_at(
+	const struct iovec *iov, unsigned count, size_t bytes, size_t *ret_length)
 {
 	unsigned i = 0;
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A notification is pending from the first packet that the driver is not told of at once until the
- * decision on it: when max_packets have come or half the ring is used, when max_usecs are over, or at
- * once where that cannot be waited for (the source is stopping, or the worker's ring has no room for
- * a timeout). As long as it is
- * pending a timeout is in the worker's ring, so that no further packet is needed, and the source
- * cannot be detached before it is decided on: taking the timeout out of the ring ends in a flush.
+ * decision on it: when max_packets have come or half the ring is used, when max_usecs are over, or
+ * at once where that cannot be waited for (the source is stopping, or the worker's ring has no room
+ * for a timeout). As long as it is pending a timeout is in the worker's ring, so that no further
+ * packet is needed, and the source cannot be detached before it is decided on: taking the timeout
+ * out of the ring ends in a flush.
  *
  * A decision is what it is without coalescing: the driver is interrupted if its used_event or flags
  * say so at that moment. A driver that polls its ring is not told, and looks again itself.
@@ -36,8 +36,9 @@ static bool may_wait(
 	uint64_t until = notifier->since_ns + (uint64_t)limits.max_usecs * NS_PER_USEC;
 
 	/* With max_usecs at 0 the time is up. A driver whose ring is used up makes no packets. */
-	return !notifier->source->stopping && !virtqueue_owes_half(notifier->queue) && packets - notifier->told < limits.max_packets &&
-	       clock_ns() < until && net_timer_set(&notifier->timer, notifier->source, until);
+	return !notifier->source->stopping && !virtqueue_owes_half(notifier->queue) &&
+	       packets - notifier->told < limits.max_packets && clock_ns() < until &&
+	       net_timer_set(&notifier->timer, notifier->source, until);
 }
 
 static unsigned flush_coalesced(struct net_notifier *notifier, uint64_t word, uint64_t packets)

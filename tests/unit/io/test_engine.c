@@ -485,7 +485,8 @@ Test(engine, requests_end_early_where_the_channel_is_being_stopped)
 	cr_assert_eq(request->result, 0);
 	one(DISK_WRITE_ZEROES, 0, 4 * DISK_ZEROES);
 	cr_assert_eq(request->result, -ECANCELED);
-	cr_assert_leq(worker_stat(worker, "sqes"), before + 8, "three, not 33, and polls of commands");
+	cr_assert_leq(
+		worker_stat(worker, "sqes"), before + 8, "three, not 33, and polls of commands");
 	end();
 }
 
