@@ -16,7 +16,7 @@ from fastvmm_bench.workload import Workload
 
 FAKE = os.path.join(support.HERE, "fake_vmm.py")
 SMALL = {"about": "for tests", "pairs": 7, "seconds": 0.01, "warmup": 0.0, "breadth": "one",
-         "preselection_rounds": 1, "limit": None, "syscalls": False,
+         "preselection_rounds": 1, "limit": None, "syscalls": False, "fio": False,
          "workloads": lambda: [Workload("deep", words={"rw": "randread", "bs": 4096, "qd": 32})]}
 
 

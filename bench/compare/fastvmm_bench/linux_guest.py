@@ -9,8 +9,8 @@ import json
 import os
 import subprocess
 
+from . import fio
 from .errors import BenchError, RunFailed
-from .units import parse_size
 
 _TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 JOB = os.path.join(_TOP, "bench", "jobs", "fio.sh")
@@ -82,31 +82,15 @@ def guest_document(text):
 
 
 def _translated(sent):
-    job = sent["fio"]["jobs"][0]
-    options = {**sent["fio"].get("global options", {}), **job["job options"]}
-    sides = [job[name] for name in ("read", "write") if job[name]["total_ios"]]
-    ios = sum(side["total_ios"] for side in sides)
-    slowest = max(sides, key=lambda side: side["clat_ns"]["mean"])
-    latency = slowest["clat_ns"]
-    percentiles = latency.get("percentile", {})
-    return {
-        "guest": "fio", "status": "ok" if not job.get("error") else "fail",
-        "reason": f"fio error {job.get('error')}", "workload": "blk", "kernel": sent["kernel"],
-        "measured_ns": max(side["runtime"] for side in sides) * 1000000, "ios": ios,
-        "iops": sum(side["iops"] for side in sides),
-        "bytes_per_s": sum(side["bw_bytes"] for side in sides),
-        "latency_ns": {"mean": latency["mean"],
-                       **{f"p{name}": percentiles[key] for name, key in
-                          (("50", "50.000000"), ("99", "99.000000"), ("99.9", "99.900000"),
-                           ("99.99", "99.990000")) if key in percentiles}},
-        # fio counts from after the ramp, the kernel all of it; scaled to fio's part by time.
-        "interrupts": sent["interrupts"], "total": _all_ios(job, sides, options),
-        "params": {"rw": options["rw"], "bs": parse_size(options["bs"]), "qd": int(options["iodepth"]),
-                   "jobs": int(options["numjobs"]), "queues": sent["queues"]},
-    }
+    """fio's result with the kernel's counts beside it."""
+    found = fio.document(sent["fio"])
+    found["params"]["queues"] = sent["queues"]
+    # fio counts from after the ramp, the kernel all of it; scaled to fio's part by time.
+    return {**found, "kernel": sent["kernel"], "interrupts": sent["interrupts"],
+            "total": _all_ios(fio.sides_of(sent["fio"]), fio.options_of(sent["fio"]))}
 
 
-def _all_ios(job, sides, options):
+def _all_ios(sides, options):
     """Requests of the whole run with its ramp, in which the interrupts were counted."""
     measured = max(side["runtime"] for side in sides) / 1000
     whole = measured + float(options.get("ramp_time", "0").rstrip("s"))

@@ -49,8 +49,8 @@ class Outcome:
 class _Output:
     """The lines of a pipe, and the time of the first byte of the guest's JSON line."""
 
-    def __init__(self, fd, marks):
-        self.fd, self.buffer = fd, b""
+    def __init__(self, fd, marks, translate):
+        self.fd, self.buffer, self.translate = fd, b"", translate
         self.marks = marks  # does the JSON line come here, and mark the end?
         self.line_at, self.open = None, True
 
@@ -64,6 +64,8 @@ class _Output:
         return False
 
     def document(self):
+        if self.translate:
+            return self.translate(self.buffer.decode(errors="replace"))
         for line in self.buffer.replace(b"\r", b"").split(b"\n"):
             if line.startswith(b"{"):
                 return json.loads(line)
@@ -153,7 +155,8 @@ class _Run:
                 start_new_session=True, bufsize=0, env={**os.environ, **self.launch.environment},
                 preexec_fn=_end_with_parent)
             self.watch = ThreadWatch(self.process.pid)
-            self.output = _Output(self.process.stdout.fileno(), marks=not self.report)
+            self.output = _Output(self.process.stdout.fileno(), marks=not self.report,
+                                  translate=self.launch.translate)
             try:
                 self._follow(started + timeout)
                 self.process.wait(timeout=max(1, started + timeout - time.monotonic()))
@@ -172,6 +175,8 @@ class _Run:
             guest = (self.report or self.output).document()
         except ValueError as error:
             raise RunFailed(f"the guest's line is no JSON: {error}") from error
+        except RunFailed as error:
+            raise RunFailed(f"{error}{_tail(errors, self.output)}") from error
         if guest is None:
             raise RunFailed(f"left no result, exit status {self.process.returncode}"
                             f"{_tail(errors, self.output)}")

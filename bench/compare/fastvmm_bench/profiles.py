@@ -107,17 +107,17 @@ PROFILES = {
     "net": {
         "about": "frames of the bare guest over taps on a bridge, each run in a network namespace",
         "pairs": 7, "seconds": 2.0, "warmup": 0.5, "breadth": "one", "preselection_rounds": 1,
-        "limit": None, "syscalls": False, "workloads": _frames,
+        "limit": None, "syscalls": False, "fio": False, "workloads": _frames,
     },
     "linux": {
         "about": "fio in Linux guests (tools/mkguest), rows 8 and 9; directly, or in the disposable host",
         "pairs": 7, "seconds": 3.0, "warmup": 1.0, "breadth": "few", "preselection_rounds": 1,
-        "limit": None, "syscalls": False, "workloads": _linux,
+        "limit": None, "syscalls": False, "fio": False, "workloads": _linux,
     },
     "quick": {
         "about": "what CI runs: ends within 15 minutes on 2 cores",
         "pairs": 7, "seconds": 1.0, "warmup": 0.3, "breadth": "few", "preselection_rounds": 1,
-        "limit": 14 * 60, "syscalls": False,
+        "limit": 14 * 60, "syscalls": False, "fio": False,
         "workloads": lambda: (_cached_depths((1, 32)) + [_blk("randwrite-4k-qd32", rw="randwrite",
                                                               like="cached-deep", row="4")]
                               + _interrupts((1,)) + _rates((20000,)) + _still()),
@@ -125,7 +125,7 @@ PROFILES = {
     "standard": {
         "about": "the full report: depths, queues, patterns, O_DIRECT, interrupts, fixed rates",
         "pairs": 9, "seconds": 3.0, "warmup": 0.5, "breadth": "all", "preselection_rounds": 2,
-        "limit": None, "syscalls": True,
+        "limit": None, "syscalls": True, "fio": True,
         "workloads": lambda: (_cached_depths((1, 2, 4, 8, 16, 32, 64, 128)) + _queues((1, 2, 4))
                               + _other_patterns() + _direct((1, 32, 128)) + _workers(2)
                               + _interrupts((1, 32)) + _rates((10000, 20000, 50000, 100000, 200000))
@@ -134,7 +134,7 @@ PROFILES = {
     "table5": {
         "about": "rows 1 to 7 and 13 to 15 of the published table, with the bare guest",
         "pairs": 7, "seconds": 2.0, "warmup": 0.5, "breadth": "all", "preselection_rounds": 2,
-        "limit": None, "syscalls": True,
+        "limit": None, "syscalls": True, "fio": True,
         "workloads": lambda: (_cached_depths((1, 32)) + _queues((2, 4)) + _other_patterns()
                               + _direct((1, 32, 128)) + _interrupts((1, 32)) + _rates((20000, 100000))
                               + _still()),

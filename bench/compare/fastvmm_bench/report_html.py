@@ -3,6 +3,7 @@
 from html import escape
 
 from . import figures, metrics, report_text, units
+from .vmm import HOST_FAMILIES
 
 _STYLE = """
 :root{color-scheme:light}
@@ -66,7 +67,7 @@ def _advantage(name, ratio, family):
     if not ratio:
         return "-"
     # Nobody is quicker than the host without a VMM: that is a distance, not a defeat.
-    kind = "" if family == "host" else ratio["verdict"]
+    kind = "" if family in HOST_FAMILIES else ratio["verdict"]
     low, high = metrics.advantage_interval(name, ratio["low"], ratio["high"])
     interval = f"<br><small>{low:.2f} to {high:.2f}</small>" if low is not None else ""
     return f'<span class="{kind}">{metrics.advantage(name, ratio["ratio"]):.2f}x</span>{interval}'
@@ -75,8 +76,8 @@ def _advantage(name, ratio, family):
 def _verdict(ratio, family):
     if not ratio:
         return "no ratio"
-    if family == "host":
-        return "the host's limit"
+    if family in HOST_FAMILIES:
+        return "the host's limit" if family == "host" else "fio on the host"
     return f'<span class="{ratio["verdict"]}">{escape(ratio["verdict"])}</span>'
 
 

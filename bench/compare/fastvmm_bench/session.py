@@ -10,9 +10,10 @@ from .errors import BenchError
 from .linux_guest import Guest
 from .profiles import PROFILES, workloads
 from .runner import Runner
+from .vmm import HOST_FAMILIES
 from .vmm_custom import Custom
 from .vmm_fastvmm import Fastvmm
-from .vmm_host import HostLoop
+from .vmm_host import HostFio, HostLoop
 from .vmm_qemu import settings as qemu_settings, vhost_settings
 
 _TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
@@ -80,8 +81,11 @@ def peer_candidates(options, breadth, frames):
     return peers
 
 
-def _host_settings(options):
-    return [] if options.no_host else [HostLoop(find_host_loop(options.host_loop))]
+def _host_settings(options, profile):
+    """The loop; and fio, where the profile has it."""
+    if options.no_host:
+        return []
+    return [HostLoop(find_host_loop(options.host_loop)), *([HostFio()] if profile["fio"] else [])]
 
 
 def chosen_workloads(options):
@@ -115,7 +119,7 @@ class Session:
         self.own = own_settings(options)
         self.peers = peer_candidates(options, options.breadth or profile["breadth"],
                                      any(workload.kind == "net" for workload in self.workloads))
-        self.host = _host_settings(options)
+        self.host = _host_settings(options, profile)
         if len(self.own) + len(self.peers) + len(self.host) < 2 and not options.alone:
             raise BenchError("nothing to compare: QEMU is not installed (tools/setup), or name one "
                              "with --qemu or --vmm; --alone measures without comparing")
@@ -157,7 +161,7 @@ class Session:
                 document["skipped"].append(f"{workload.name}: no setting of a peer could run it")
                 continue
             why = setting.refuses(workload)
-            if why and setting.family != "host":
+            if why and setting.family not in HOST_FAMILIES:
                 document["skipped"].append(f"{workload.name}: {setting.name}: {why}")
             if not why:
                 found.append(setting)
@@ -189,7 +193,7 @@ class Session:
             self.progress.say("system calls are not counted: perf cannot (linux-perf, tracefs, root)")
             return []
         return [(workload, setting) for workload, settings in planned if workload.kind == "blk"
-                for setting in settings if setting.family != "host"]
+                for setting in settings if setting.family not in HOST_FAMILIES]
 
     def _note_noise(self, document, noisy):
         complaints = []

@@ -4,6 +4,8 @@ import re
 import shlex
 from dataclasses import dataclass, field
 
+HOST_FAMILIES = ("host", "fio")  # no VMMs: what the host does by itself
+
 
 @dataclass
 class Launch:
@@ -11,6 +13,7 @@ class Launch:
     stats_path: str = ""       # a JSON document of the VMM's own counters, written at its exit
     environment: dict = field(default_factory=dict)
     report_path: str = ""      # what a Linux guest sends to its second serial port
+    translate: object = None   # makes the guest's document of standard output; None: it is a line of it
 
     def command_line(self):
         return shlex.join(self.argv)
