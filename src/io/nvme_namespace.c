@@ -239,8 +239,8 @@ static void find_bounds(struct nvme_namespace *namespace, const struct nvme_abil
 	bytes = min_of(bytes, NVME_BLOCKS_MAX * block);
 	namespace->pages_max = (unsigned)segments;
 	namespace->bytes_max = (uint32_t)align_down(bytes, block);
-	if (abilities->deallocate)
-	namespace->discard_max = align_down(queue_number(fd, "discard_max_bytes", 0), block);
+	bytes = abilities->deallocate ? queue_number(fd, "discard_max_bytes", 0) : 0;
+	namespace->discard_max = align_down(bytes, block);
 	if (!abilities->write_zeroes)
 		return;
 	bytes = min_of(queue_number(fd, "write_zeroes_max_bytes", 0), NVME_BLOCKS_MAX * block);
