@@ -192,7 +192,7 @@ static bool next_range(struct blk_queue *queue, struct blk_slot *slot)
 		return false;
 	if (++slot->range >= slot->ranges)
 		return false;
-	if (unlikely(queue->channel.stopping)) {
+	if (unlikely(queue->source.stopping)) {
 		slot->request.result = -ECANCELED;
 		return false;
 	}
@@ -472,11 +472,6 @@ static void blk_disarm(struct io_source *source)
 		virtqueue_disarm(queue->virtqueue);
 }
 
-static void blk_stop(struct io_source *source)
-{
-	queue_of(source)->channel.stopping = true;
-}
-
 static bool blk_drained(struct io_source *source)
 {
 	return !queue_of(source)->slots.busy;
@@ -489,7 +484,6 @@ const struct io_source_ops blk_queue_source_ops = {
 	.flush = blk_flush,
 	.arm = blk_arm,
 	.disarm = blk_disarm,
-	.stop = blk_stop,
 	.drained = blk_drained,
 };
 

@@ -67,7 +67,6 @@ static void begin(
 	queue->virtqueue = virtqueue;
 	queue->limits = *limits;
 	queue->limits.max_segments = min_of(limits->max_segments, queue->slots.vector_iovs);
-	queue->channel.stopping = false;
 	queue->broken = queue->blocked = queue->backlog_ready = false;
 	queue->backlog_count = 0;
 }

@@ -176,15 +176,16 @@ struct disk_ops {
 struct disk_channel {
 	const struct disk_ops *ops;
 	struct disk *disk;
-	struct io_source *source; /* gives SQEs; NULL for the sync engine */
-	int file_number;          /* as an SQE names it: see struct ring_file */
+	/* Gives SQEs; while it is stopping, requests end, undone, with the part under way. NULL for
+	 * the sync engine. */
+	struct io_source *source;
+	int file_number; /* as an SQE names it: see struct ring_file */
 	uint8_t file_flags;
 	uint8_t polled_file_flags; /* and in the polled ring */
 	int polled_file_number;
 	bool can_poll;      /* the source has a polled ring */
 	bool fixed_buffers; /* use registered guest memory where the ring has it */
 	bool lone;          /* the caller's hint: one request, and nothing in flight */
-	bool stopping;      /* the caller's wish: requests end, undone, with the part under way */
 	uint8_t lone_skip;  /* of the next lone reads, this many take the ring */
 	uint8_t lone_backoff;
 	char *bounce;                   /* DISK_BOUNCE bytes, where the disk is direct */

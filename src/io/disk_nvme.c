@@ -129,7 +129,7 @@ static enum disk_progress transferred(struct disk_channel *channel, struct disk_
 		iov_scatter(request->iov, request->iov_count, channel->bounce, part);
 	if (likely(part == left_of(request)))
 		return disk_finish(channel, request, 0);
-	if (unlikely(channel->stopping))
+	if (unlikely(channel->source->stopping))
 		return disk_finish(channel, request, -ECANCELED);
 	/* What the segments lack of what is left is what iov_cut() took from one of them. */
 	iov_uncut(request->iov, request->iov_count, part,
@@ -230,7 +230,7 @@ static enum disk_progress range_completed(
 	if (!result)
 		request->done += range_part_of(channel, request);
 	request->retries = 0;
-	if (unlikely(channel->stopping) && left_of(request))
+	if (unlikely(channel->source->stopping) && left_of(request))
 		return disk_finish(channel, request, -ECANCELED);
 	return submit_range(channel, request);
 }

@@ -224,7 +224,7 @@ static enum disk_progress transferred(
 		iov_scatter(request->iov, request->iov_count, channel->bounce, bytes);
 	if (likely(request->done + bytes >= request->length))
 		return disk_finish(channel, request, 0);
-	if (unlikely(channel->stopping))
+	if (unlikely(channel->source->stopping))
 		return disk_finish(channel, request, -ECANCELED);
 	consume(channel, request, bytes);
 	request->retries = 0;
@@ -323,7 +323,7 @@ static enum disk_progress range_completed(
 	} else {
 		request->done += (uint32_t)result;
 	}
-	if (unlikely(channel->stopping) && request->done < request->length)
+	if (unlikely(channel->source->stopping) && request->done < request->length)
 		return disk_finish(channel, request, -ECANCELED);
 	return submit_range(channel, request);
 }

@@ -475,7 +475,7 @@ Test(engine, requests_end_early_where_the_channel_is_being_stopped)
 	begin(DISK_CACHE_WRITEBACK);
 	set_methods(uring.disk, DISK_RANGE_WRITE);
 	uring.disk->part_max = 16384;
-	uring.harness.channel.stopping = true;
+	uring.harness.source.stopping = true;
 	one(DISK_READ, 0, 16384);
 	cr_assert_eq(request->result, 0);
 	before = worker_stat(worker, "sqes");
