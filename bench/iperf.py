@@ -9,7 +9,8 @@ The guest (tools/mkguest) runs bench/jobs/iperf.sh: TCP both ways with one strea
 out both ways with 64 and 1400 bytes, TCP round trips. Everything happens in a network namespace of its
 own (root), with a bridge; every VMM gets a multi-queue tap on it. The order changes every round.
 Prints the median of each, and the medians of fastvmm's ratios, round by round, with their 95 % intervals:
-to QEMU like to like, of its own data path to QEMU's vhost, and to another build of fastvmm, --before. Where this machine cannot run Linux guests: tools/nested-host bench/iperf.py.
+to QEMU like to like, of its own data path to QEMU's vhost, and to another build of fastvmm, --before. Where
+this machine cannot run Linux guests: tools/nested-host bench/iperf.py.
 """
 import os
 import pathlib
@@ -21,13 +22,14 @@ import tempfile
 import time
 
 import guests
-from fastvmm_bench import stats
+from fastvmm_bench import report_text, stats
 
 BRIDGE, TAP, ADDRESS, RR_PORT = "br0", "tap0", "192.0.2.1/24", "8765"
 NAMES = ["tcp-out", "tcp-in", "tcp-out-4", "tcp-in-4", "udp-64-out", "udp-64-in", "udp-1400-out",
          "udp-1400-in", "tcp-rr", "interrupts"]
 # Who is compared with whom.
-PAIRS = [("fastvmm", "before"), ("fastvmm", "QEMU"), ("fastvmm", "QEMU vhost"), ("fastvmm vhost", "QEMU vhost")]
+PAIRS = [("fastvmm", "before"), ("fastvmm", "QEMU"), ("fastvmm", "QEMU vhost"),
+         ("fastvmm vhost", "QEMU vhost")]
 SECONDS_TO_BOOT = 150
 WARMUP = 2  # of each measurement, in the job
 
@@ -111,16 +113,6 @@ def run(command, report, with_tap, queues, timeout):
     return {line[0]: float(line[1]) for line in words if len(line) == 2 and line[0] in NAMES}
 
 
-def ratio_text(one, other):
-    """The ratio of two lists of values made as pairs, with its interval."""
-    found = stats.paired_ratio(one, other) if one else None
-    if not found:
-        return "-"
-    if found["low"] is None:
-        return f"{found['ratio']:.2f}x"
-    return f"{found['ratio']:.2f}x [{found['low']:.2f}, {found['high']:.2f}]"
-
-
 def show(samples, rounds):
     pairs = [pair for pair in PAIRS if pair[1] in samples]
     print(f"{os.uname().release}, {rounds} rounds; TCP in kbit/s, UDP in datagrams/s, round trips/s")
@@ -133,7 +125,8 @@ def show(samples, rounds):
         for one, other in pairs:
             both = [(a[name], b[name]) for a, b in zip(samples[one], samples[other])
                     if a and b and a.get(name) and b.get(name)]
-            line += f"{ratio_text([a for a, _ in both], [b for _, b in both]):>28}"
+            ratio = stats.paired_ratio([a for a, _ in both], [b for _, b in both]) if both else None
+            line += f"{report_text.shown_ratio('frames_per_s', ratio):>28}"  # a rate: above 1 is better
         print(f"{name:14}{line}")
     for vmm, runs in samples.items():
         if None in runs:
