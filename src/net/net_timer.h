@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "io/worker.h"
+#include "net/one_shot.h"
 #include "net/tap_poll.h"
 
 #include <stdbool.h>
@@ -20,10 +20,8 @@ enum {
 
 /* Embedded; zeroed before its source is attached. */
 struct net_timer {
-	bool armed; /* a timeout is in the ring */
-	bool cancel_sent;
-	uint64_t user_data; /* of that timeout */
-	uint64_t at_ns;     /* its time */
+	struct one_shot shot; /* a timeout */
+	uint64_t at_ns;       /* its time */
 	struct __kernel_timespec at;
 };
 
@@ -39,7 +37,7 @@ void net_timer_cancel(struct net_timer *timer, struct io_source *source);
 /* True where a timeout is in the ring that nobody has cancelled yet. */
 static inline bool net_timer_must_be_cancelled(const struct net_timer *timer)
 {
-	return timer->armed && !timer->cancel_sent;
+	return one_shot_must_be_cancelled(&timer->shot);
 }
 
 /* Takes note of the completion with @tag. False where it is none of the timer's. */

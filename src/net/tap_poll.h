@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "io/worker.h"
+#include "net/one_shot.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,9 +19,7 @@ enum {
 
 /* Embedded; zeroed before its source is attached. */
 struct tap_poll {
-	bool armed; /* a POLL_ADD on the tap is in the ring */
-	bool cancel_sent;
-	uint64_t user_data; /* of that POLL_ADD */
+	struct one_shot shot; /* a POLL_ADD on the tap */
 };
 
 /* Polls @fd once for @events (POLLIN, ...). False where there is no SQE now. */
@@ -33,7 +31,7 @@ void tap_poll_cancel(struct tap_poll *poll, struct io_source *source);
 /* True where a poll is armed that nobody has cancelled yet. */
 static inline bool tap_poll_must_be_cancelled(const struct tap_poll *poll)
 {
-	return poll->armed && !poll->cancel_sent;
+	return one_shot_must_be_cancelled(&poll->shot);
 }
 
 /* True where the completion with @tag ends the poll, false where it is the cancellation's own. */
