@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,6 +25,29 @@ static uint64_t buffers; /* 256 of them, a frame each */
 static bool run(const char *command)
 {
 	return system(command) == 0;
+}
+
+/*
+ * This process and its workers on one processor: frames wait between the ends of a veth pair in a
+ * queue of each processor that sends, and come out of order where several do.
+ */
+static void use_one_processor(void)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+}
+
+/* Until the kernel has seen both ends up, the bridge and the queueing discipline drop frames. */
+static void make_slow_network(void)
+{
+	cr_assert(run("ip link add near type veth peer name far && ip link set near master br0 && "
+		      "ip link set near up && ip link set far up && "
+		      "tc qdisc add dev near root tbf rate 100kbit burst 3000 limit 50000000"));
+	while (!run("ip -d -o link show near | grep -q 'state forwarding'"))
+		continue; /* at most the test's time */
 }
 
 static int open_far_end(void)
@@ -74,12 +98,11 @@ Test(pushback, a_slow_network_makes_the_guest_wait, .timeout = 120)
 		cr_skip_test("needs tc and ip (iproute2)");
 	if (!tap_rig_namespace())
 		return;
+	use_one_processor();
 	tap_rig_init(&rig, "tap=t0,bridge=br0", 0);
 	counters = net_device_tx_counters(rig.device, 0);
 	buffers = mock_guest_alloc(&rig.guest, 256 * 2048, 2048);
-	cr_assert(run("ip link add near type veth peer name far && ip link set near master br0 && "
-		      "ip link set near up && ip link set far up && "
-		      "tc qdisc add dev near root tbf rate 100kbit burst 3000 limit 50000000"));
+	make_slow_network();
 	far = open_far_end();
 	while (!counter_read(&counters->full)) {
 		add_frames(&next);
