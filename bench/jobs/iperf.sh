@@ -1,53 +1,65 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-#
-# Guest job of bench/iperf.py: iperf3 and a request-response test against the host at 192.0.2.1.
-# The result has a line "NAME VALUE" for each: kbit/s for TCP, datagrams a second for UDP, round trips
-# a second for tcp-rr; and "interrupts N", the NIC's over the whole run.
-#
-# What counts of UDP is what went through the NIC: all that was sent on the way out (a full tap pushes
-# back to the sender; what the receiver's socket has no room for is lost behind the NIC), and what
-# arrived on the way in. The first seconds of each are left out: code is still being warmed up.
-host=192.0.2.1
-seconds=$(sed -n 's/.*iperf\.seconds=\([0-9]*\).*/\1/p' /proc/cmdline)
-seconds=${seconds:-3}
-warmup=2
+# Runs inside a Linux guest of the comparison: one stream of frames to or from the host at 192.0.2.1. Its
+# parameters are words of the kernel command line: bench.test=tcp|udp|rr (iperf3; or one byte there and one
+# back, by fio) bench.dir=out|in bench.streams= bench.length= (of a datagram) bench.seconds= bench.warmup=.
+# The result is one JSON object: the program's document, and how many interrupts the NIC's queues raised
+# and how many frames (up to 64 KiB each) there were meanwhile.
+set -e
+test=tcp dir=out streams=1 length=1400 seconds=3 warmup=1 host=192.0.2.1
+read -r words </proc/cmdline
+for word in $words; do
+	value=${word#*=}
+	case $word in
+	bench.test=*) test=$value ;;
+	bench.dir=*) dir=$value ;;
+	bench.streams=*) streams=$value ;;
+	bench.length=*) length=$value ;;
+	bench.seconds=*) seconds=$value ;;
+	bench.warmup=*) warmup=$value ;;
+	esac
+done
 
-say() { echo "$*" >>"$FASTVMM_RESULT"; }
+interrupts() {
+	awk '/virtio/ && !/config/ { for (i = 2; i <= NF && $i ~ /^[0-9]+$/; i++) n += $i }
+		END { print n + 0 }' /proc/interrupts
+}
 
-ip link set eth0 up
+frames() { cat "/sys/class/net/eth0/statistics/$1_packets"; }
+
+# Its own document says what went wrong.
+stream() {
+	iperf3 -c $host -t "$seconds" -O "$warmup" -P "$streams" --json "$@" >/run/said ||
+		{ cat /run/said && exit 1; }
+}
+
+# fio may print notes before its document.
+round_trips() {
+	fio --name=rr --ioengine=net --protocol=tcp --hostname=$host --port=8765 --rw=write --pingpong=1 \
+		--bs=1 --size=1m --time_based --ramp_time="$warmup" --runtime="$seconds" \
+		--output-format=json >/run/fio.json
+	sed -n '/^{/,$p' /run/fio.json >/run/said
+}
+
 ip addr add 192.0.2.2/24 dev eth0
+ip link set eth0 up
 for _ in $(seq 60); do ping -c 1 -W 1 $host >/dev/null 2>&1 && break; done
 
-# tcp NAME OPTION...
-tcp() {
-	name=$1
-	shift
-	iperf3 -c $host -t "$seconds" -O $warmup -f k "$@" >/tmp/log || { cat /tmp/log; return 1; }
-	say "$name" "$(awk '/receiver/ { for (i = 2; i <= NF; i++) if ($i == "Kbits/sec") value = $(i - 1) }
-		END { print value }' /tmp/log)"
-}
-
-# udp NAME out|in OPTION...: as fast as it goes.
-udp() {
-	name=$1 way=$2
-	shift 2
-	iperf3 -c $host -t "$seconds" -O $warmup -u -b 0 "$@" >/tmp/log || { cat /tmp/log; return 1; }
-	say "$name" "$(awk -v seconds="$seconds" -v way="$way" '/receiver/ {
-		for (i = 1; i <= NF; i++) if (split($i, part, "/") == 2 && part[2] + 0 > 0 && part[1] ~ /^[0-9]+$/)
-			value = (part[2] - (way == "in" ? part[1] : 0)) / seconds } END { print int(value) }' /tmp/log)"
-}
-
-tcp tcp-out && tcp tcp-in -R && tcp tcp-out-4 -P 4 && tcp tcp-in-4 -P 4 -R &&
-	udp udp-64-out out -l 64 && udp udp-64-in in -l 64 -R && udp udp-1400-out out -l 1400 &&
-	udp udp-1400-in in -l 1400 -R || exit 1
-
-# One byte there, one byte back.
-fio --name=rr --ioengine=net --protocol=tcp --hostname=$host --port=8765 --rw=write --pingpong=1 \
-	--bs=1 --size=1m --time_based --ramp_time=$warmup --runtime="$seconds" --output-format=terse >/tmp/log || {
-	cat /tmp/log
-	exit 1
-}
-say tcp-rr "$(tail -1 /tmp/log | cut -d';' -f49)"
-say interrupts "$(awk '/virtio.-(input|output)/ { for (i = 2; i < NF; i++) if ($i ~ /^[0-9]+$/) n += $i }
-	END { print n }' /proc/interrupts)"
+reverse=''
+[ "$dir" = out ] || reverse=-R
+before=$(interrupts) sent=$(frames tx) received=$(frames rx)
+case $test in
+tcp) stream $reverse ;;
+udp) stream $reverse -u -b 0 -l "$length" ;;
+rr) round_trips ;;
+*) echo "bench.test=$test: unknown" && exit 2 ;;
+esac
+after=$(interrupts) sent=$(($(frames tx) - sent)) received=$(($(frames rx) - received))
+{
+	printf '{"interrupts":%s,"queues":%s,"kernel":"%s",' $((after - before)) \
+		"$(find /sys/class/net/eth0/queues -name 'rx-*' | wc -l)" "$(uname -r)"
+	printf '"frames":{"sent":%s,"received":%s},' $sent $received
+	printf '"test":"%s","dir":"%s","streams":%s,"length":%s,"said":' "$test" "$dir" "$streams" "$length"
+	cat /run/said
+	printf '}\n'
+} >"$FASTVMM_RESULT"

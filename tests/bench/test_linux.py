@@ -7,7 +7,7 @@ import unittest
 from types import SimpleNamespace
 
 import support  # noqa: F401 (sets the path)
-from fastvmm_bench import cli, linux_guest
+from fastvmm_bench import cli, linux_guest, profiles
 from fastvmm_bench.errors import RunFailed
 from fastvmm_bench.vmm_fastvmm import Fastvmm
 from fastvmm_bench.vmm_host import HostLoop
@@ -69,7 +69,7 @@ class CommandLines(unittest.TestCase):
         directory = self.enterContext(tempfile.TemporaryDirectory())
         self.context = SimpleNamespace(
             seconds=3.0, warmup=1.0, vcpu_cpus="", io_cpus="",
-            linux=SimpleNamespace(kernel="/k", initrd="/i"), disk_path=lambda i: "/dev/nullb0",
+            linux=SimpleNamespace(kernel="/k", initrd=lambda workload: "/i"), disk_path=lambda i: "/dev/nullb0",
             disk_driver=lambda: "host_device", temporary_file=lambda name: os.path.join(directory, name))
 
     def test_every_vmm_boots_the_same(self):
@@ -92,11 +92,22 @@ class CommandLines(unittest.TestCase):
         self.assertIn("qd=32", launch.argv)
 
     def test_job_knows_every_word(self):
-        with open(linux_guest.JOB, encoding="utf-8") as file:
-            job = file.read()
-        for word in linux_guest.command_line(WORKLOAD, self.context).split():
-            if word.startswith("bench."):
-                self.assertIn(f"{word.split('=')[0]}=*)", job)
+        for workload in (WORKLOAD, *profiles.workloads("iperf")):
+            with open(linux_guest.job_of(workload), encoding="utf-8") as file:
+                job = file.read()
+            for word in linux_guest.command_line(workload, self.context).split():
+                if word.startswith("bench."):
+                    self.assertIn(f"{word.split('=')[0]}=*)", job)
+
+    def test_nics_of_streams(self):
+        (workload,) = [w for w in profiles.workloads("iperf") if w.name == "linux-tcp-rr"]
+        own = Fastvmm("fastvmm", "/f", "f", net_options=("vhost=on",)).launch(workload, self.context).argv
+        self.assertEqual(own[:2], ["unshare", "--net"])
+        self.assertIn("tap=tap0,bridge=br0,queues=2,vhost=on", own)
+        self.assertNotIn("--disk", own)
+        other = Qemu("/q", (7, 2, 0), False).launch(workload, self.context).argv
+        self.assertTrue(any("ifname=tap0" in word and "queues=2" in word for word in other))
+        self.assertIn("ip tuntap add tap0 mode tap multi_queue", other[4])
 
     def test_way_inside(self):
         self.assertEqual(cli._without_out(["run", "--out", "x", "--profile", "linux", "--gate=g",

@@ -21,6 +21,9 @@ GUEST = {
 }
 
 
+NIC = Workload("w", kind="net", nics=1)
+
+
 def guest(direction, **changes):
     return translated({**GUEST, "params": {"dir": direction}, **changes})
 
@@ -67,7 +70,8 @@ class Place(unittest.TestCase):
 
     def test_refused_without_rights(self):
         with mock.patch("os.geteuid", return_value=1000):
-            self.assertIn("root", tap.refuses())
+            self.assertIn("root", tap.refuses(self.workload))
+            self.assertEqual(tap.refuses(Workload("w")), "")
 
 
 class Peers(unittest.TestCase):
@@ -94,7 +98,7 @@ class Host(unittest.TestCase):
                                 "pass-64k-tso"])
 
     @unittest.skipIf("HOST_LOOP" not in os.environ, "HOST_LOOP does not name the program")
-    @unittest.skipIf(tap.refuses(), tap.refuses())
+    @unittest.skipIf(tap.refuses(NIC), tap.refuses(NIC))
     def test_frames_arrive(self):
         context = mock.Mock(seconds=0.2, warmup=0.1)
         for workload in profiles.workloads("net"):
@@ -113,6 +117,12 @@ class Cost(unittest.TestCase):
                                      "nics": [{"pairs": [{"receive": half, "transmit": half}]}]})
         self.assertEqual(metrics, {"syscalls_per_io": 1.0})
         self.assertEqual((own["frames"], own["kicks"]), (100, 10))
+
+    def test_costs_of_a_stream_are_per_unit_of_it(self):
+        half = {"frames": 50, "kicks": 5}
+        metrics, _ = own_counters({"workers": [{"enters": 20}],
+                                   "nics": [{"pairs": [{"receive": half, "transmit": half}]}]}, units=40)
+        self.assertEqual(metrics, {"syscalls_per_io": 0.5, "kicks_per_io": 0.25})
 
     def test_the_profile_fits_the_vmms(self):
         for workload in profiles.workloads("net"):

@@ -59,8 +59,11 @@ def _add_run(commands):
     run.add_argument("--fastvmm", metavar="PROGRAM", help="default: the one built here, or installed")
     run.add_argument("--fastvmm-disk", metavar="OPTION", action="append", default=[],
                      help="further option of its disks, e.g. fixed-buffers=on; may be repeated")
+    run.add_argument("--fastvmm-net", metavar="OPTION", action="append", default=[],
+                     help="further option of its NICs, e.g. vhost=on; may be repeated")
     run.add_argument("--also", metavar="NAME=PROGRAM[,OPTION...]", action="append", default=[],
-                     help="another build of fastvmm, or the same with other disk options")
+                     help="another build of fastvmm, or the same with other options of its disks, or "
+                          "(net:vhost=on) of its NICs")
     run.add_argument("--qemu", metavar="PROGRAM", action="append", default=[],
                      help="may be repeated; default: the one that is installed")
     run.add_argument("--vmm", metavar="NAME=TEMPLATE", action="append", default=[],
@@ -75,7 +78,7 @@ def _add_run(commands):
                      help="a block device instead of image files; workloads that write destroy what is "
                           "on it")
     run.add_argument("--linux-guest", metavar="DIR", help="kernel and initrd (tools/mkguest) of the "
-                     "profile linux")
+                     "profiles linux and iperf")
     run.add_argument("--pin", type=_pin, metavar="VCPU-CPUS:IO-CPUS",
                      help="pin threads, e.g. 0:1 (default: the scheduler decides)")
     run.add_argument("--no-fastvmm", action="store_true", help="peers among themselves")

@@ -12,7 +12,7 @@ _BLOCK_BITS = {1: "SIZE_MAX", 2: "SEG_MAX", 4: "GEOMETRY", 5: "RO", 6: "BLK_SIZE
 # What must agree for a comparison to make sense: the same work was asked for. The host's loop has one
 # queue with as many requests in flight as all of a guest's queues together.
 _SAME_WORK = ("rw", "mix", "bs", "bs-max", "verify", "segs", "layout", "mode", "rate", "time_ns",
-              "warmup_ns", "ring")
+              "warmup_ns", "ring", "test", "dir", "streams", "length")
 _SAME_GUEST = ("qd", "queues", "jobs")
 
 

@@ -38,8 +38,8 @@ def window(outcome):
         inside = [r.at for r in outcome.watch.readings if begin + 0.1 < r.at < outcome.line_at]
         if len(inside) >= 2:
             return inside[0], inside[-1]
-    if guest.get("guest") == "fio":
-        # fio ends a while before its result is sent: the window lies well inside its run.
+    if guest.get("guest") in ("fio", "streams"):
+        # These end a while before their result is sent: the window lies well inside their run.
         seconds, end = guest["measured_ns"] / 1e9, outcome.line_at - FIO_END_SECONDS
         return end - 0.8 * seconds, end
     return outcome.line_at - guest.get("measured_ns", 0) / 1e9, outcome.line_at
@@ -87,7 +87,7 @@ def evaluate(setting, outcome):
     kvm = _kvm_growth(outcome.kvm, begin, end)
     metrics = _rates(guest)
     _counts(guest, metrics)
-    rate = guest.get("iops") or guest.get("frames_per_s")
+    rate = guest.get("iops") or guest.get("units_per_s") or guest.get("frames_per_s")
     if rate and end > begin:
         _costs(roles, kvm, rate * (end - begin), metrics)
     if outcome.init_at:
@@ -104,6 +104,6 @@ def evaluate(setting, outcome):
         metrics["memory_private"] = outcome.memory["private"]
     ledger = {"roles": roles, "kvm": kvm, "memory": outcome.memory}
     if outcome.own:
-        found, ledger["own"] = own_counters(outcome.own)
+        found, ledger["own"] = own_counters(outcome.own, guest["total"] if "units_per_s" in guest else 0)
         metrics.update(found)
     return metrics, ledger

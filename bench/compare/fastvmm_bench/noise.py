@@ -2,7 +2,7 @@
 """The noise guard: was the host quiet while a run was measured?
 
 Three figures a run: the part of the time that the hypervisor above took away (steal), the CPU time that
-processes other than the VMM and this one used, and the time that a fixed piece of work took just before
+processes other than the VMM, its peers and this one used, and the time that a fixed piece of work took just before
 the run, which shows a change of the processor's frequency where no file tells it.
 """
 import os
@@ -55,7 +55,8 @@ def after_run(before, setting, outcome):
         return {**before, "steal": None, "foreign": None}
     busy, steal, idle = threads.machine_growth(outcome.watch, begin, end)
     roles = ledger.by_role(setting, outcome.watch, begin, end)
-    used = sum(role["cpu_ns"] for role in roles.values())
+    used = sum(role["cpu_ns"] for role in roles.values()) + threads.growth(
+        outcome.watch.readings, begin, end, lambda reading: reading.children_ns)
     whole = max(outcome.ended - outcome.started, 1e-3)
     own = (time.process_time_ns() - before["own_cpu_ns"]) * (end - begin) / whole
     total = busy + steal + idle

@@ -103,7 +103,27 @@ def _linux():
             for queues in (1, 4) for depth in (1, 32) if not (queues > 1 and depth == 1)]
 
 
+def _stream(name, metric, **words):
+    return Workload(f"linux-{name}", kind="linux", memory=512 << 20, words=words, metric=metric, cpus=2,
+                    queues=2, disks=0, nics=1, host_limit=False, like="linux-net",
+                    also=("cpu_io_ns_per_io",), row="12")
+
+
+def _streams():
+    """iperf3 between a Linux guest and its host; and one byte there, one back."""
+    tcp = [_stream(f"tcp-{way}" + (f"-{streams}" if streams > 1 else ""), "bytes_per_s", test="tcp",
+                   dir=way, streams=streams) for streams in (1, 4) for way in ("out", "in")]
+    udp = [_stream(f"udp-{length}-{way}", "frames_per_s", test="udp", dir=way, length=length)
+           for length in (64, 1400) for way in ("out", "in")]
+    return tcp + udp + [_stream("tcp-rr", "requests_per_s", test="rr")]
+
+
 PROFILES = {
+    "iperf": {
+        "about": "iperf3 in Linux guests, row 12; directly, or in the disposable host",
+        "pairs": 7, "seconds": 3.0, "warmup": 1.0, "breadth": "one", "preselection_rounds": 1,
+        "limit": None, "syscalls": False, "fio": False, "workloads": _streams,
+    },
     "net": {
         "about": "frames of the bare guest over taps on a bridge, each run in a network namespace",
         "pairs": 7, "seconds": 2.0, "warmup": 0.5, "breadth": "one", "preselection_rounds": 1,

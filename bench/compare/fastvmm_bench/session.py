@@ -41,22 +41,28 @@ def find_fastvmm(named):
         _build("fastvmm"), shutil.which("fastvmm")], "build it with meson, or name it with --fastvmm")
 
 
-def _fastvmm(name, path, options):
+NET_OPTION = "net:"  # of --also: for the NICs
+
+
+def _fastvmm(name, path, disk_options, net_options):
     version = output_of([path, "--version"]).splitlines()
-    return Fastvmm(name, path, version[0] if version else "fastvmm", options)
+    return Fastvmm(name, path, version[0] if version else "fastvmm", disk_options, net_options)
 
 
 def own_settings(options):
     """The first is what is compared with all others."""
     if options.no_fastvmm:
         return []
-    found = [_fastvmm("fastvmm", find_fastvmm(options.fastvmm), options.fastvmm_disk)]
+    found = [_fastvmm("fastvmm", find_fastvmm(options.fastvmm), options.fastvmm_disk,
+                      options.fastvmm_net)]
     for text in options.also:
         name, separator, rest = text.partition("=")
         if not separator:
-            raise BenchError(f"--also {text}: expected NAME=PROGRAM[,DISK-OPTION...]")
-        program, *disk = rest.split(",")
-        found.append(_fastvmm(name, find_fastvmm(program), disk))
+            raise BenchError(f"--also {text}: expected NAME=PROGRAM[,OPTION...]")
+        program, *words = rest.split(",")
+        net = [word.removeprefix(NET_OPTION) for word in words if word.startswith(NET_OPTION)]
+        disk = [word for word in words if word and not word.startswith(NET_OPTION)]
+        found.append(_fastvmm(name, find_fastvmm(program), disk, net))
     return found
 
 
@@ -118,7 +124,7 @@ class Session:
         self.workloads = chosen_workloads(options)
         self.own = own_settings(options)
         self.peers = peer_candidates(options, options.breadth or profile["breadth"],
-                                     any(workload.kind == "net" for workload in self.workloads))
+                                     any(workload.nics for workload in self.workloads))
         self.host = _host_settings(options, profile)
         if len(self.own) + len(self.peers) + len(self.host) < 2 and not options.alone:
             raise BenchError("nothing to compare: QEMU is not installed (tools/setup), or name one "

@@ -18,6 +18,7 @@ class Reading:
     at: float      # time.monotonic()
     threads: dict  # tid -> tuple in the order of COUNTERS
     machine: tuple  # of machine_times()
+    children_ns: int = 0  # of processes that the VMM's own came with
 
 
 class _Thread:
@@ -70,7 +71,8 @@ class ThreadWatch:
                 continue  # it has just ended
         self._rename()
         if values:
-            self.readings.append(Reading(time.monotonic(), values, machine_times()))
+            self.readings.append(Reading(time.monotonic(), values, machine_times(),
+                                         children_ns(self.pid)))
 
     def _rename(self):
         """Threads get their names after they were made; look again until they have run a while."""
@@ -87,6 +89,25 @@ class ThreadWatch:
         for thread in self._threads.values():
             thread.close()
         self._threads = {}
+
+
+def children_ns(pid):
+    """CPU time of the process's children: what a network workload's VMM talks to (tap.py)."""
+    found = 0
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            children = file.read().split()
+    except OSError:
+        return 0
+    for child in children:
+        try:
+            with open(f"/proc/{child}/stat", "rb") as file:
+                stat = file.read()
+        except OSError:
+            continue  # it has just ended
+        user, system = stat[stat.rindex(b")") + 2:].split()[11:13]
+        found += (int(user) + int(system)) * _TICK_NS
+    return found
 
 
 def machine_times():

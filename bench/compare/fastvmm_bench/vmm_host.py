@@ -22,7 +22,7 @@ class HostLoop(Setting):
         if workload.kind not in ("blk", "linux", "net") or not workload.host_limit:
             return "no counterpart on the host"
         if workload.kind == "net":
-            return "one queue pair only" if workload.queues != 1 else tap.refuses()
+            return "one queue pair only" if workload.queues != 1 else tap.refuses(workload)
         return "one disk only" if workload.disks != 1 else ""
 
     def _frames(self, workload, context):

@@ -45,8 +45,8 @@ class Qemu(Setting):
             "firmware": "qboot" if self.qboot else "QEMU's default"})
 
     def refuses(self, workload):
-        if workload.kind == "net":
-            return self._refuses_net()
+        if workload.nics:
+            return self._refuses_net(workload)
         if self.vhost:
             return "vhost-net is for network workloads"
         if self.aio == "native" and workload.cache != "none":
@@ -59,10 +59,10 @@ class Qemu(Setting):
             return "microvm has no configuration ports for PCI, which the bare guest wants"
         return ""
 
-    def _refuses_net(self):
+    def _refuses_net(self, workload):
         if (self.machine, self.aio, self.iothread, self.poll_ns) != ("q35", "io_uring", True, None):
             return "differs from others in the disk only"
-        return tap.refuses()
+        return tap.refuses(workload)
 
     def _machine_arguments(self, workload):
         cpu = "host,-arch-capabilities" if self.software_kvm else "host"
@@ -76,7 +76,7 @@ class Qemu(Setting):
         if workload.kind != "linux":
             return ["-serial", "stdio", "-kernel", context.guest,
                     "-append", workload.guest_words(context.seconds, context.warmup)]
-        arguments = ["-kernel", context.linux.kernel, "-initrd", context.linux.initrd,
+        arguments = ["-kernel", context.linux.kernel, "-initrd", context.linux.initrd(workload),
                      "-append", linux_guest.command_line(workload, context), "-serial", "null"]
         if self.machine == "microvm":  # it makes one serial port by itself
             return arguments + ["-chardev", f"file,id=report,path={report_path}",
@@ -84,7 +84,7 @@ class Qemu(Setting):
         return arguments + ["-serial", f"file:{report_path}"]
 
     def _iothreads(self, workload):
-        if not self.iothread or workload.kind == "net":  # virtio-net runs in the main loop
+        if not self.iothread or workload.nics:  # virtio-net runs in the main loop
             return []
         return [f"io{i}" for i in range(workload.workers)]
 
@@ -128,7 +128,7 @@ class Qemu(Setting):
             argv += self._disk_arguments(workload, context, index)
         for index in range(workload.nics):
             argv += self._nic_arguments(workload, index)
-        if workload.kind == "net":
+        if workload.nics:
             argv = tap.in_namespace(workload, argv, make_taps=True)
         return Launch(argv, report_path=report_path)
 

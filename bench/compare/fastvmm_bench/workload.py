@@ -17,7 +17,7 @@ class Workload:
     queues: int = 1            # of each disk
     workers: int = 1           # I/O threads of the VMM
     disks: int = 1
-    nics: int = 0
+    nics: int = 0              # with a network namespace for each run
     memory: int = 128 << 20
     cache: str = "writeback"   # "writeback": page cache, hot; "none": O_DIRECT
     host_limit: bool = True    # is there a plain loop on the host to compare with?
