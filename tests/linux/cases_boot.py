@@ -72,7 +72,7 @@ def no_reboot(host):
     disk = host.image("disk.img", 1)
     initrd = host.job_initrd("cloud-6.1", "reboot -f\n")
     command = host.command("cloud-6.1", initrd, ["--no-reboot", "--disk", disk], "quiet")
-    run = run_bounded(command, 240)
+    run = run_bounded(command)
     expect(run.returncode == 0, f"fastvmm ended with {run.returncode}:\n{run.stdout[-2000:]}")
     expect("--no-reboot" in run.stdout, "fastvmm did not say why it ended")
 
@@ -81,7 +81,7 @@ def resets_by(host, way):
     """reboot=k, a, p, t: keyboard controller, ACPI, port 0xcf9, triple fault."""
     initrd = host.job_initrd("cloud-6.1", "reboot -f\n", minimal=True)
     command = host.command("cloud-6.1", initrd, ["--no-reboot"], f"quiet reboot={way}")
-    run = run_bounded(command, 240)
+    run = run_bounded(command)
     wanted = 5 if way == "t" else 0
     expect(run.returncode == wanted,
            f"reboot={way} ended with {run.returncode} instead of {wanted}:\n{run.stdout[-2000:]}")
@@ -91,7 +91,7 @@ def panics(host):
     """The pvpanic driver tells; fastvmm says so and ends with status 4."""
     initrd = host.job_initrd("cloud-6.1", "echo c >/proc/sysrq-trigger\nsleep 60\n", minimal=True)
     command = host.command("cloud-6.1", initrd, ["--no-reboot"], "quiet")
-    run = run_bounded(command, 240)
+    run = run_bounded(command)
     expect(run.returncode == 4, f"fastvmm ended with {run.returncode}:\n{run.stdout[-3000:]}")
     expect("panicked" in run.stdout, "fastvmm did not say why it ended")
 

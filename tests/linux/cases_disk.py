@@ -8,7 +8,7 @@ import pathlib
 import signal
 import subprocess
 
-from guest import BUILD, FASTVMM, GUESTS, Skip, expect, run_bounded
+from guest import BUILD, FASTVMM, GUESTS, HANG_SECONDS, Skip, expect, run_bounded
 
 INTERRUPTS = r"awk '/virtio0-req/ {n = 0; for (i = 2; i < NF; i++) if ($i ~ /^[0-9]+$/) n += $i; print n}' /proc/interrupts"
 
@@ -47,7 +47,7 @@ fio --name=verify --filename=/dev/vda --rw=randrw --bssplit=512/20:4k/40:64k/20:
 	--ioengine=io_uring --direct=1 --verify=crc32c --do_verify=1 --verify_fatal=1 \
 	--randrepeat=0 --output-format=terse >/tmp/out || { cat /tmp/out; exit 1; }
 echo fio done >"$FASTVMM_RESULT"
-""", "--queues", "4", "--disk", argument, timeout=400)
+""", "--queues", "4", "--disk", argument)
     expect(outcome.result == "fio done", "fio did not finish")
     expect(total(outcome.stats, "errors") == 0, "requests failed")
     expect(total(outcome.stats, "write_bytes") >= 4 * 6 << 20, "fio wrote less than it should")
@@ -68,7 +68,7 @@ sync
 sha256sum </mnt/data | cut -d' ' -f1 >"$FASTVMM_RESULT"
 umount /mnt
 """, "--queues", "4", "--disk", disk)
-    check = run_bounded(["e2fsck", "-fn", disk], 60)
+    check = run_bounded(["e2fsck", "-fn", disk])
     expect(check.returncode == 0, f"e2fsck: {check.stdout}")
     data = subprocess.run(["debugfs", "-R", "cat /data", disk], capture_output=True, check=True)
     expect(hashlib.sha256(data.stdout).hexdigest() == outcome.result, "the file differs outside")
@@ -128,11 +128,13 @@ def block_device(host):
         raise Skip("no /dev/nullb0 (null_blk) here")
     outcome = host.boot(r"""
 fio --name=null --filename=/dev/vda --rw=randread --bs=4k --numjobs=4 --iodepth=8 --direct=1 \
-	--ioengine=io_uring --time_based --runtime=2 --output-format=terse >/tmp/out ||
+	--ioengine=io_uring --number_ios=250 --output-format=terse >/tmp/out ||
 	{ cat /tmp/out; exit 1; }
 echo done >"$FASTVMM_RESULT"
 """, "--queues", "4", "--disk", "/dev/nullb0")
-    expect(total(outcome.stats, "reads") > 100, "hardly a read arrived")
+    # The guest's kernel makes one of neighbours now and then.
+    reads = total(outcome.stats, "reads")
+    expect(reads > 900, f"{reads} of 1000 reads arrived")
     expect(total(outcome.stats, "errors") == 0, "requests failed")
 
 
@@ -182,7 +184,7 @@ def nvme_polled(host):
     """An NVMe block device with polled completions, two queues on one worker."""
     with spare_nvme() as block:
         outcome = host.boot(NVME_JOB, "--queues", "2", "--disk", f"{block},iopoll=on,workers=1",
-                            add=["/usr/sbin/blkdiscard"], timeout=400)
+                            add=["/usr/sbin/blkdiscard"])
         check_nvme(block, outcome)
         transfers = total(outcome.stats, "reads") + total(outcome.stats, "writes")
         polled = total(outcome.stats, "polled") + total(outcome.stats, "merged")
@@ -195,7 +197,7 @@ def nvme_passthrough(host, options=""):
     with spare_nvme() as block:
         device = str(block).replace("nvme", "ng")
         outcome = host.boot(NVME_JOB, "--queues", "2", "--disk", f"{device},workers=1{options}",
-                            add=["/usr/sbin/blkdiscard"], timeout=400)
+                            add=["/usr/sbin/blkdiscard"])
         check_nvme(block, outcome)
         polled = total(outcome.stats, "polled")
         expect((polled > 0) == ("iopoll" in options), f"{polled} commands were polled for")
@@ -216,7 +218,7 @@ cat /sys/block/vda/ro >"$FASTVMM_RESULT"
 dd if=/dev/zero of=/dev/vda bs=4k count=1 oflag=direct 2>/dev/null && exit 1
 dd if=/dev/vda of=/dev/null bs=1M count=8 iflag=direct || exit 1
 """)
-        refused = run_bounded(host.command("cloud-6.1", initrd, ["--disk", device], ""), 60)
+        refused = run_bounded(host.command("cloud-6.1", initrd, ["--disk", device], ""))
         subprocess.run(["umount", mount], check=True)
         expect(refused.returncode == 1 and "in use" in refused.stdout,
                f"a mounted namespace: {refused.returncode}: {refused.stdout}")
@@ -227,8 +229,8 @@ dd if=/dev/vda of=/dev/null bs=1M count=8 iflag=direct || exit 1
                               text=True) as process:
             host.wait_for_report("ready", process)
             second = run_bounded([FASTVMM, "--kernel", GUESTS / "cloud-6.1/vmlinux", "--disk",
-                                  device], 60)
-            output, _ = process.communicate(timeout=240)
+                                  device])
+            output, _ = process.communicate(timeout=HANG_SECONDS)
         outcome = host.outcome(process.returncode, output)
         expect(second.returncode == 1 and "locked by another instance" in second.stdout,
                f"a writer beside a reader: {second.returncode}: {second.stdout}")
@@ -240,12 +242,12 @@ def nvme_units(_):
     """Unit tests on the namespace, then those of polled disks on ext4 on it."""
     units = BUILD / "tests/unit/io/test_io"
     with spare_nvme() as block:
-        run = run_bounded([units, "-j1", "--filter", "engine_nvme/*"], 200)
+        run = run_bounded([units, "-j1", "--filter", "engine_nvme/*"])
         expect(run.returncode == 0 and "Tested: 2" in run.stdout, run.stdout[-4000:])
         subprocess.run(["mkfs.ext4", "-q", block], check=True)
         for suite, refusals in (("iopoll/*", 2), ("engine/*poll*", 1), ("blk_load/*poll*", 0)):
             run = run_bounded(["unshare", "-m", "sh", "-c", 'mount "$1" /var/tmp && exec "$2" -j1 '
-                               '--filter "$3"', "sh", block, units, suite], 200)
+                               '--filter "$3"', "sh", block, units, suite])
             expect(run.returncode == 0, f"{suite}: {run.stdout[-4000:]}")
             expect(run.stdout.count("iopoll=on has no effect") == refusals,
                    f"{suite} did not poll: {run.stdout[-4000:]}")
@@ -269,7 +271,7 @@ dd if=/dev/vda of=/dev/null bs=512 skip=65535 count=1 iflag=direct
         host.wait_for_report("ready", process)
         os.truncate(disk, 32 << 20)
         process.send_signal(signal.SIGUSR1)
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=HANG_SECONDS)
     outcome = host.outcome(process.returncode, output)
     expect(outcome.words().get("size") == "65536", f"the guest sees {outcome.result}:\n{output[-2000:]}")
     expect(outcome.job_status == 0, "the new end cannot be read")
@@ -287,7 +289,7 @@ sleep 100
     with subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         host.wait_for_report("ready", process)
-        second = run_bounded(host.command("cloud-6.1", initrd, ["--disk", disk], ""), 60)
+        second = run_bounded(host.command("cloud-6.1", initrd, ["--disk", disk], ""))
         process.kill()
     expect(second.returncode == 1 and "disk.img" in second.stdout,
            f"a second instance on the same disk: {second.returncode}: {second.stdout}")

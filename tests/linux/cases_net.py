@@ -3,8 +3,8 @@
 import os
 import re
 
-from guest import SOAK_SECONDS, Scratch, expect
-from lab import GUEST_LIBRARY, Lab
+from guest import HANG_SECONDS, SOAK_SECONDS, Scratch, expect
+from lab import GUEST_LIBRARY, MIN_TSO_SEGMENTS, Lab
 
 QUEUES = ["--queues", "4", "--cpus", "4"]
 NIC = "tap=auto,bridge=br0"
@@ -46,7 +46,7 @@ iperf udp-in-1 -u -b 10M -R
 iperf udp-out-4 -u -b 2M -P 4
 iperf udp-in-4 -u -b 2M -P 4 -R
 say link $(cat /sys/class/net/eth0/carrier)
-""", *QUEUES, "--net", NIC, timeout=400)
+""", *QUEUES, "--net", NIC)
     words = outcome.words()
     expect(words["pairs"] == "4 4", f"queue pairs, most and used: {words['pairs']}")
     for name in [name for name in words if "-" in name]:
@@ -59,17 +59,32 @@ say link $(cat /sys/class/net/eth0/carrier)
     expect(sum(pairs(outcome, "receive", "errors")) == 0, "receive errors")
 
 
-# Both transfers at once; the sums go to the result as "sink SHA" and "source SHA". The programs behind
-# nc -e have the socket as their input and output: nc itself copies a kilobyte at a time.
+# Both transfers at once; the sums go to the result as "sink SHA" and "source SHA". The programs behind nc -e
+# have the socket as their input and output: nc itself copies a kilobyte at a time.
 TRANSFERS = r"""
 head -c ${BYTES:-""" + str(TRANSFER) + r"""} /dev/urandom >/tmp/data
 sum=$(sha256sum </tmp/data | cut -d' ' -f1)
+echo """ + str(MIN_TSO_SEGMENTS) + r""" >/proc/sys/net/ipv4/tcp_min_tso_segs
 transfer() {
+	begin=$(cut -d. -f1 /proc/uptime)
 	nc $HOST4 $SOURCE -e sh -c 'sha256sum >/tmp/arrived' &
 	nc $HOST4 $SINK -e cat /tmp/data || return 1
 	wait $!
 	say sink $sum
 	say source $(cut -d' ' -f1 /tmp/arrived)
+	echo "two transfers took $(($(cut -d. -f1 /proc/uptime) - begin)) s"
+}
+# transfer_beside CHANGE: transfers, while this function is called over and over. It makes a file
+# /tmp/refused-* of what it could not do; told are the rounds and these.
+transfer_beside() {
+	touch /tmp/go-on
+	while [ -e /tmp/go-on ]; do $1; echo x >>/tmp/rounds; done >/dev/null &
+	changes=$!
+	transfer || exit 1
+	rm /tmp/go-on
+	wait $changes
+	say rounds $(wc -l </tmp/rounds)
+	say refused $(ls /tmp/refused-* 2>/dev/null)
 }
 """
 
@@ -93,6 +108,13 @@ def finish(process):
     return process.communicate()[0]
 
 
+def changed_beside(outcome):
+    """What was refused while transfer_beside ran."""
+    words = outcome.words()
+    expect(int(words["rounds"]) >= 1, "nothing was changed")
+    return words["refused"].split()
+
+
 def reconfigured(host):
     """Queue pairs, RSS tables and offloads change under two 100 MB transfers, which arrive whole."""
     with Lab(host) as lab:
@@ -110,30 +132,20 @@ change_pairs() {
 }
 change_offloads() {
 	for feature in tx tso gso sg gro rx-gro-hw rx; do
-		ethtool -K eth0 $feature off >/dev/null || touch /tmp/refused-$feature-off
+		ethtool -K eth0 $feature off || touch /tmp/refused-$feature-off
 		sleep 0.5
-		ethtool -K eth0 $feature on >/dev/null || touch /tmp/refused-$feature-on
+		ethtool -K eth0 $feature on || touch /tmp/refused-$feature-on
 		sleep 1
 	done
 }
-touch /tmp/go-on
-while [ -e /tmp/go-on ]; do change_pairs; change_offloads; echo x >>/tmp/rounds; done &
-changes=$!
-begin=$(cut -d. -f1 /proc/uptime)
-transfer || exit 1
-echo "transfers took $(($(cut -d. -f1 /proc/uptime) - begin)) s"
-rm /tmp/go-on
-wait $changes
-say rounds $(wc -l </tmp/rounds)
-say refused $(ls /tmp/refused-* 2>/dev/null)
+change() { change_pairs; change_offloads; }
+transfer_beside change
 answers $HOST4
-""", "--queues", "4", "--cpus", "2", "--net", f"{NIC},rss=on", timeout=600)
+""", "--queues", "4", "--cpus", "2", "--net", f"{NIC},rss=on")
         count = matching_sums(outcome, finish(peer))
     expect(count == 2, f"{count} transfers")
-    words = outcome.words()
-    expect(int(words["rounds"]) >= 1, "nothing was changed")
-    expect(words["refused"] in ("", "/tmp/refused-rx-off", "/tmp/refused-rx-off /tmp/refused-rx-on"),
-           f"refused: {words['refused']}")
+    refused = changed_beside(outcome)
+    expect(set(refused) <= {"/tmp/refused-rx-off", "/tmp/refused-rx-on"}, f"refused: {refused}")
 
 
 def packed(host):
@@ -152,7 +164,7 @@ echo $device >unbind
 echo $device >bind
 up 2
 transfer || exit 2
-""", "--queues", "2", "--net", f"{NIC},packed=on", timeout=400)
+""", "--queues", "2", "--net", f"{NIC},packed=on")
         count = matching_sums(outcome, finish(peer))
     expect(outcome.words()["packed"] == "1", "the driver did not take packed rings")
     expect(count == 4, f"{count} transfers")
@@ -182,23 +194,16 @@ change() {
 	ethtool -C eth0 adaptive-rx off || touch /tmp/refused-not-adaptive
 	ethtool -G eth0 rx 128 && ethtool -G eth0 rx 256 || touch /tmp/refused-ring
 }
-touch /tmp/go-on
-while [ -e /tmp/go-on ]; do change; echo x >>/tmp/rounds; done >/dev/null &
-changes=$!
-transfer || exit 4
-rm /tmp/go-on
-wait $changes
-say rounds $(wc -l </tmp/rounds)
-say refused $(ls /tmp/refused-* 2>/dev/null)
+transfer_beside change
 answers $HOST4
-""", "--queues", "2", "--cpus", "2", "--net", NIC, kernel="cloud-6.12", timeout=400)
+""", "--queues", "2", "--cpus", "2", "--net", NIC, kernel="cloud-6.12")
         count = matching_sums(outcome, finish(peer))
     words = outcome.words()
     expect(words["all"] == "100 32 200 64", f"ethtool -c after ethtool -C: {words['all']}")
     expect(words["one"] == "300", f"of one queue: {words['one']}")
     expect(words["lone"] == "3", f"{words['lone']} of 3 pings came back")
-    expect(int(words["rounds"]) >= 1, "nothing was changed")
-    expect(words["refused"] == "", f"refused: {words['refused']}")
+    refused = changed_beside(outcome)
+    expect(not refused, f"refused: {refused}")
     expect(count == 2, f"{count} transfers")
     queues = [pair[direction] for pair in outcome.stats["nics"][0]["pairs"] for direction in pair]
     decisions = sum(queue["interrupts"] + queue["interrupts_suppressed"] for queue in queues)
@@ -226,7 +231,7 @@ echo $device >bind
 up 2
 ethtool -L eth0 combined 4
 iperf tcp-in-4 -P 4 -R
-""", *QUEUES, "--net", f"{NIC},vhost=on", timeout=400)
+""", *QUEUES, "--net", f"{NIC},vhost=on")
         count = matching_sums(outcome, finish(peer))
     expect(count == 2, f"{count} transfers")
     words = outcome.words()
@@ -284,7 +289,7 @@ for try in $(seq 60); do
 done
 cat /tmp/log
 """, "--queues", "2", "--net", NIC)
-        output, _ = other.communicate(timeout=240)
+        output, _ = other.communicate(timeout=HANG_SECONDS)
         expect(outcome.words().get("sent") == "0", "iperf3 from guest to guest failed")
         expect(other.returncode == 0, f"the other guest ended with {other.returncode}:\n{output}")
         expect(server.outcome(0, "").job_status == 0, "the other guest's job failed")
@@ -358,7 +363,7 @@ say lived
         for line, change in steps:
             host.wait_for_report(line, process)
             lab.run("ip", *change)
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=HANG_SECONDS)
     outcome = host.outcome(process.returncode, output)
     expect(outcome.job_status == 0, f"the job ended with {outcome.job_status}:\n{output[-3000:]}")
     expect(process.returncode == 0, f"fastvmm ended with {process.returncode}")
@@ -386,7 +391,7 @@ done
 wait
 [ ! -e /tmp/udp-failed ] || say udp failed
 for cpu in 0 1; do taskset -c $cpu ping -c 2 $HOST4 >/dev/null || say stuck $cpu; done
-""", "--queues", "4", "--cpus", "2", "--net", NIC, timeout=SOAK_SECONDS + 400)
+""", "--queues", "4", "--cpus", "2", "--net", NIC, timeout=SOAK_SECONDS + HANG_SECONDS)
         count = matching_sums(outcome, finish(peer))
     expect(count >= 2, f"{count} transfers")
     expect(memory.growth() <= GROWTH_KIB, f"fastvmm's own memory grew: {memory.samples} KiB")

@@ -22,6 +22,9 @@ GUESTS = BUILD / "guest"
 # How long mixed network traffic goes on: FASTVMM_SOAK_SECONDS=600 for a long test of that alone.
 SOAK_SECONDS = int(os.environ.get("FASTVMM_SOAK_SECONDS", "30"))
 
+# What a guest may take that does not hang: several times what the longest test took on the slowest machine.
+HANG_SECONDS = 1200
+
 
 class Failure(Exception):
     """A test's expectation that did not hold."""
@@ -115,7 +118,7 @@ class Host:
         result, job_status = parse_report(report)
         return Outcome(status, output, report, result, job_status, stats)
 
-    def wait_for_report(self, line, process, seconds=240):
+    def wait_for_report(self, line, process, seconds=HANG_SECONDS):
         """Returns when the guest has sent @line; a guest that does not is ended, and fails the test."""
         path = self.scratch / "report"
         deadline = time.monotonic() + seconds
@@ -127,7 +130,7 @@ class Host:
         raise Failure(f"no \"{line}\" on the report channel")
 
     def boot(self, job, *arguments, kernel="cloud-6.1", image="vmlinux", cmdline="quiet",
-             minimal=False, add=(), reboot=False, timeout=300, prefix=()):
+             minimal=False, add=(), reboot=False, timeout=HANG_SECONDS, prefix=()):
         """Runs @job in a guest to its end. The job's failure is the test's.
 
         @prefix: words in front of the command, such as those that enter a network namespace.
@@ -143,7 +146,7 @@ class Host:
         return outcome
 
 
-def run_bounded(command, timeout, **options):
+def run_bounded(command, timeout=HANG_SECONDS, **options):
     """Runs a command, both outputs together; one that does not end is ended, and fails the test."""
     with subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
