@@ -11,7 +11,7 @@ from fastvmm_bench import profiles, results
 
 try:
     import matplotlib  # noqa: F401
-    from fastvmm_bench import plots, report_html
+    from fastvmm_bench import figures, plots, report_html
 except ImportError:
     matplotlib = None
 
@@ -105,6 +105,14 @@ class Page(unittest.TestCase):
         for heading in ("Results", "Plots", "What an I/O costs", "Latency", "Command lines", "The host",
                         "Differences of configuration"):
             self.assertIn(heading, self.checked.headings)
+
+    def test_the_kernels_data_path_is_another_peer(self):
+        found = {"settings": [{"name": name, "family": "qemu",
+                               "configuration": {"program": "QEMU 7.2.22", "vhost-net": vhost}}
+                              for name, vhost in (("q", "no"), ("v", "yes"))]}
+        self.assertEqual([figures.peer_name(found, name) for name in ("q", "v")],
+                         ["QEMU 7.2.22", "QEMU 7.2.22 vhost-net"])
+        self.assertEqual(figures.series_name(found, "v"), "QEMU 7.2.22 vhost-net, best setting")
 
     def test_text_is_escaped(self):
         self.assertIn("fastvmm --for &lt;randread-4k-qd1&gt;", self.page)

@@ -20,12 +20,18 @@ def family(results, setting):
     return next((s["family"] for s in results["settings"] if s["name"] == setting), "")
 
 
-def series_name(results, setting):
-    """What a curve is called. A peer's chosen setting may change along a curve; the curve is the peer's."""
+def peer_name(results, setting):
+    """QEMU with its data path, or with the kernel's; other settings by their names."""
     if family(results, setting) != "qemu":
         return setting
-    program = next(s["configuration"]["program"] for s in results["settings"] if s["name"] == setting)
-    return f"{program}, best setting"
+    found = next(s["configuration"] for s in results["settings"] if s["name"] == setting)
+    return found["program"] + (" vhost-net" if found.get("vhost-net") == "yes" else "")
+
+
+def series_name(results, setting):
+    """What a curve is called. A peer's chosen setting may change along a curve; the curve is the peer's."""
+    name = peer_name(results, setting)
+    return f"{name}, best setting" if family(results, setting) == "qemu" else name
 
 
 def _sweep(results, sweep):
@@ -110,7 +116,7 @@ def _costs(results, number):
     for plan in results["plan"]:
         for setting, values in results["analysis"][plan["workload"]]["settings"].items():
             if "cpu_total_ns_per_io" in values:
-                label = f"{plan['workload']}\n{series_name(results, setting).split(',')[0]}"
+                label = f"{plan['workload']}\n{peer_name(results, setting)}"
                 rows.append((label, [values[f"cpu_{role}_ns_per_io"]["median"] for role in _ROLES]))
     found = []
     for begin in range(0, len(rows), 12):  # a figure stays readable on one screen

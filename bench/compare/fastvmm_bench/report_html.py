@@ -85,7 +85,7 @@ def _pair_row(results, plan, name, pair):
     values = results["analysis"][plan["workload"]]["settings"]
     ratio = pair["ratios"].get(name)
     family = figures.family(results, pair["second"])
-    return [escape(figures.series_name(results, pair["second"]).split(",")[0]),
+    return [escape(figures.peer_name(results, pair["second"])),
             _advantage(name, ratio, family), _interval(name, values[pair["first"]].get(name)),
             _interval(name, values[pair["second"]].get(name)),
             f"{ratio['p']:.3f}" if ratio else "-", _verdict(ratio, family), escape(plan["row"])]
@@ -220,8 +220,8 @@ def render(results):
             ["workload", "setting", "vCPU threads", "I/O threads", "kernel workers", "other threads",
              "kicks", "interrupts", "context switches", "KVM exits", "system calls"],
             _ledger_rows(results), left=2),
-            "<p>CPU time and counts per I/O, medians. An I/O thread's time holds what the kernel does in "
-            "its name.</p>")
+            "<p>CPU time and counts per I/O (a request, a frame, a datagram, a round trip, or 64 KiB of TCP), "
+            "medians. An I/O thread's time holds what the kernel does in its name.</p>")
         + _section("Latency", _table(["workload", "setting", "mean", "median", "99 %", "99.9 %",
                                       "99.99 %"], _latency_rows(results), left=2),
                    "<p>From publishing a request to seeing its completion in the guest.</p>")
