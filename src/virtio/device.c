@@ -165,13 +165,18 @@ static void stop_queue(struct virtio_device *device, unsigned index)
 
 /* ---- status; lock held ---- */
 
-static void reset_device(struct virtio_device *device)
+static void stop_queues(struct virtio_device *device)
 {
 	/* First of all, so that nothing that ends meanwhile signals a driver that is leaving. */
 	atomic_fetch_and_explicit(
 		&device->status, (uint8_t)~VIRTIO_STATUS_DRIVER_OK, memory_order_acq_rel);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		stop_queue(device, i);
+}
+
+static void reset_device(struct virtio_device *device)
+{
+	stop_queues(device);
 	for (unsigned i = 0; i < device->queue_count; i++)
 		clear_queue_registers(&device->queues[i]);
 	if (device->ops->reset)
@@ -220,7 +225,9 @@ void virtio_device_set_status(struct virtio_device *device, uint8_t status)
 		if ((added & VIRTIO_STATUS_FEATURES_OK) && features_acceptable(device))
 			add_status(device, VIRTIO_STATUS_FEATURES_OK);
 		if ((added & VIRTIO_STATUS_DRIVER_OK) &&
-			(load_status(device) & VIRTIO_STATUS_FEATURES_OK))
+			(load_status(device) &
+				(VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_NEEDS_RESET)) ==
+				VIRTIO_STATUS_FEATURES_OK)
 			driver_is_ready(device);
 	}
 	pthread_mutex_unlock(&device->lock);
@@ -349,6 +356,16 @@ bool virtio_device_queue_reset(struct virtio_device *device, unsigned index)
 }
 
 /* ---- failure ---- */
+
+void virtio_device_quiesce(struct virtio_device *device)
+{
+	pthread_mutex_lock(&device->lock);
+	if (load_status(device) & VIRTIO_STATUS_DRIVER_OK) {
+		stop_queues(device);
+		add_status(device, VIRTIO_STATUS_NEEDS_RESET);
+	}
+	pthread_mutex_unlock(&device->lock);
+}
 
 void virtio_device_fail(struct virtio_device *device, const char *format, ...)
 {

@@ -175,6 +175,13 @@ void virtio_device_queue_enable(struct virtio_device *device, unsigned index);
 bool virtio_device_queue_reset(struct virtio_device *device, unsigned index);
 
 /*
+ * The driver has gone without a reset, and what its rings lie in may be another's memory by now: all
+ * queues are stopped when it returns, and nothing starts again before a reset (NEEDS_RESET is set,
+ * and no interrupt tells it). vCPU threads.
+ */
+void virtio_device_quiesce(struct virtio_device *device);
+
+/*
  * The driver broke a rule that leaves nothing to answer to: sets NEEDS_RESET, tells the driver by
  * a configuration interrupt where it is live, logs one line the first time. The caller stops
  * serving the queue until it is reset. Any thread.

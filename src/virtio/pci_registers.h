@@ -39,6 +39,7 @@ struct virtio_pci {
 	uint32_t driver_feature_select;
 	uint16_t queue_select;
 	bool mapped;
+	bool master; /* as the command register has it */
 	bool doorbell_failure_logged;
 	uint64_t bar_address;                  /* while mapped */
 	struct virtio_pci_doorbell *doorbells; /* owned, one per queue */

@@ -270,12 +270,30 @@ static void config_read(struct pci_function *function, uint32_t offset, unsigned
 		bar_read(function, VIRTIO_PCI_BAR, target, window_data(transport), bytes);
 }
 
+/*
+ * A function that may no longer be bus master leaves memory alone. Linux relies on it where a
+ * kernel starts another (kexec): its virtio drivers do not reset their devices then. A driver that
+ * never was master by this bit is served all the same.
+ */
+static void command_written(struct virtio_pci *transport)
+{
+	bool master = get_le16(&transport->function.config[PCI_COMMAND]) & PCI_COMMAND_MASTER;
+
+	pthread_mutex_lock(&transport->lock);
+	if (transport->master && !master)
+		virtio_device_quiesce(transport->device);
+	transport->master = master;
+	pthread_mutex_unlock(&transport->lock);
+}
+
 static void config_written(struct pci_function *function, uint32_t offset, unsigned length)
 {
 	struct virtio_pci *transport = from_function(function);
 	uint32_t target;
 	unsigned bytes;
 
+	if (ranges_overlap(offset, length, PCI_COMMAND, sizeof(uint16_t)))
+		command_written(transport);
 	msix_config_written(&transport->msix, offset, length);
 	if (window_accessed(transport, offset, length, &target, &bytes))
 		bar_write(function, VIRTIO_PCI_BAR, target, window_data(transport), bytes);

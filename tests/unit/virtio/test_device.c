@@ -358,6 +358,24 @@ Test(device, nothing_starts_while_it_needs_a_reset)
 	cr_expect_eq(test.starts[1], 0);
 }
 
+Test(device, a_quiesced_device_waits_for_a_reset)
+{
+	virtio_device_quiesce(&test.device);
+	cr_expect_eq(status(), 0, "there was nothing to stop");
+	cr_assert_eq(
+		mock_driver_start(&driver, &test.device, &test.guest, common_features, 2, 8), 0);
+	virtio_device_quiesce(&test.device);
+	cr_expect_eq(test.stops[0], 1);
+	cr_expect_eq(test.stops[1], 1);
+	cr_expect_not(virtio_device_live(&test.device));
+	cr_expect_not(fd_drain(test.device.config_call_fd), "nobody is told");
+	set_status(status() | VIRTIO_STATUS_DRIVER_OK);
+	cr_expect_eq(test.activations, 1);
+	cr_expect_eq(test.starts[0], 1);
+	set_status(0);
+	cr_expect_eq(status(), 0);
+}
+
 /* ---- configuration ---- */
 
 Test(device, configuration_accesses_reach_the_type)

@@ -143,9 +143,9 @@ Test(transport_queues, doorbells_follow_the_bar)
 	cr_expect_not(mock_doorbells_ring(&guest.doorbells, before));
 	cr_expect_eq(guest.doorbells.count, TEST_DEVICE_QUEUES);
 	exchange(3, 4);
-	pci_guest_config_write(&guest, PCI_COMMAND, 2, 0);
+	pci_guest_config_write(&guest, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
 	cr_expect_eq(guest.doorbells.count, 0);
-	pci_guest_config_write(&guest, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	pci_guest_config_write(&guest, PCI_COMMAND, 2, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY);
 	exchange(3, 4);
 }
 
@@ -170,7 +170,39 @@ Test(transport_queues, without_kernel_doorbells_all_still_works)
 	pci_guest_write(&guest, guest.notify, 2, 0);
 	cr_expect(fd_drain(device_queue(0)->kick_fd));
 	guest.doorbells.attach_fault = 0;
-	pci_guest_config_write(&guest, PCI_COMMAND, 2, 0);
+	pci_guest_config_write(&guest, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
+	pci_guest_config_write(&guest, PCI_COMMAND, 2, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY);
+	exchange(0, 1);
+}
+
+/* ---- bus master ---- */
+
+/* As a kernel leaves its devices to the next one: nothing may be written to memory any more. */
+Test(transport_queues, a_function_that_is_no_master_stops)
+{
+	bring_up();
+	exchange(1, 2);
+	pci_guest_config_write(&guest, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	for (unsigned i = 0; i < TEST_DEVICE_QUEUES; i++)
+		cr_expect_eq(guest.test.stops[i], 1);
+	virtio_device_config_changed(&guest.test.device);
+	cr_expect_eq(mock_msi_take(&guest.msi, PCI_GUEST_MESSAGE(0)), 0);
+	pci_guest_config_write(&guest, PCI_COMMAND, 2, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY);
+	cr_expect_eq(guest.test.starts[1], 1, "not before a reset");
+	pci_guest_driver_ok(&guest);
+	cr_expect_eq(guest.test.starts[1], 1, "not before a reset");
+	pci_guest_set_common(&guest, VIRTIO_PCI_COMMON_STATUS, 1, 0);
+	for (unsigned i = 0; i < TEST_DEVICE_QUEUES; i++)
+		mock_queue_destroy(rings[i]);
+	bring_up();
+	exchange(1, 2);
+}
+
+/* The bit was never set: some drivers do without. */
+Test(transport_queues, a_function_that_never_was_master_works)
+{
+	pci_guest_config_write(&guest, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	bring_up();
 	pci_guest_config_write(&guest, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 	exchange(0, 1);
 }
