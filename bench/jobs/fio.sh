@@ -30,6 +30,7 @@ before=$(interrupts)
 fio --name=bench --filename="$disk" --rw="$rw" --bs="$bs" --iodepth="$qd" --numjobs="$jobs" \
 	--direct="$direct" --ioengine=io_uring --group_reporting --time_based --runtime="$seconds" \
 	--ramp_time="$warmup" --randrepeat=1 --norandommap --output-format=json >/run/fio.json
+echo BENCH-LOAD-END >"$FASTVMM_REPORT"
 after=$(interrupts)
 {
 	printf '{"interrupts":%s,"queues":%s,"kernel":"%s","fio":' $((after - before)) \

@@ -54,6 +54,7 @@ udp) stream $reverse -u -b 0 -l "$length" ;;
 rr) round_trips ;;
 *) echo "bench.test=$test: unknown" && exit 2 ;;
 esac
+echo BENCH-LOAD-END >"$FASTVMM_REPORT"
 after=$(interrupts) sent=$(($(frames tx) - sent)) received=$(($(frames rx) - received))
 {
 	printf '{"interrupts":%s,"queues":%s,"kernel":"%s",' $((after - before)) \

@@ -58,10 +58,15 @@ class Results(unittest.TestCase):
             self.assertFalse(channel.has_init())
             with open(path, "w", encoding="utf-8") as file:
                 file.write("FASTVMM-INIT 1.5\n")
-            self.assertEqual((channel.has_init(), channel.has_result()), (True, False))
+            self.assertEqual((channel.has_init(), channel.load_has_ended()), (True, False))
             with open(path, "a", encoding="utf-8") as file:
-                file.write("FASTVMM-RESULT-BEGIN\n")
-            self.assertTrue(channel.has_result())
+                file.write("BENCH-LOAD-END\n")
+            self.assertTrue(channel.load_has_ended())
+
+    def test_jobs_say_when_their_load_ends(self):
+        for workload in (WORKLOAD, *profiles.workloads("iperf")):
+            with open(linux_guest.job_of(workload), encoding="utf-8") as file:
+                self.assertIn(f'echo {linux_guest.LOAD_END} >"$FASTVMM_REPORT"', file.read())
 
 
 class CommandLines(unittest.TestCase):

@@ -15,6 +15,7 @@ from .errors import BenchError, RunFailed
 _TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 _JOBS = os.path.join(_TOP, "bench", "jobs")
 INIT, BEGIN, END = "FASTVMM-INIT", "FASTVMM-RESULT-BEGIN", "FASTVMM-RESULT-END"
+LOAD_END = "BENCH-LOAD-END"  # of the jobs: fio or iperf3 has just ended
 
 
 def job_of(workload):
@@ -78,8 +79,8 @@ class Report:
     def has_init(self):
         return INIT in self.text()
 
-    def has_result(self):
-        return BEGIN in self.text()
+    def load_has_ended(self):
+        return LOAD_END in self.text()
 
     def document(self):
         return guest_document(self.text())

@@ -103,11 +103,11 @@ class _Run:
                 pass
 
     def _watch_report(self, now):
-        """A Linux guest's channel: when did its init begin, when was its result there?"""
+        """A Linux guest's channel: when did its init begin, when did its load end?"""
         if self.init_at is None:
             if self.report.has_init():
                 self.init_at = now
-        elif self.output.line_at is None and self.report.has_result():
+        elif self.output.line_at is None and self.report.load_has_ended():
             self.output.line_at = now
             self._last_sample()
 
