@@ -15,6 +15,7 @@
 #include "version.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -105,6 +106,7 @@ static bool wants_reboot(const struct options *options, const struct machine_end
 /* Runs the machine through all its reboots; returns the exit status. */
 static int run_to_end(struct machine *machine, const struct options *options)
 {
+	struct log_limit reboots = {0};
 	struct machine_end end;
 
 	for (;;) {
@@ -112,9 +114,10 @@ static int run_to_end(struct machine *machine, const struct options *options)
 			return fail(EXIT_KVM_FAILED, &end.error);
 		if (!wants_reboot(options, &end))
 			break;
-		log_info("%s: rebooting", end.reason == MACHINE_RESET
-						  ? "the guest asked for it"
-						  : "triple fault in the guest");
+		if (log_limit_allows(&reboots))
+			log_info("%s: rebooting", end.reason == MACHINE_RESET
+							  ? "the guest asked for it"
+							  : "triple fault in the guest");
 		if (machine_reset(machine, &end.error))
 			return fail(EXIT_CANNOT_START, &end.error);
 	}
@@ -144,7 +147,7 @@ static int run_machine(const struct options *options)
 		log_info("console: Ctrl-a x ends the guest, Ctrl-a h helps");
 		if (terminal_enter_raw(STDIN_FILENO, &error))
 			return fail(EXIT_CANNOT_START, &error);
-		log_set_raw_terminal(true);
+		log_set_raw_terminal(isatty(STDERR_FILENO));
 	}
 	status = run_to_end(machine, options);
 	terminal_restore();
@@ -166,11 +169,25 @@ static int run(struct options *options)
 	return run_machine(options);
 }
 
+/* Nothing of ours may become a standard descriptor that somebody has closed: it would be the
+ * console. */
+static void fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	auto_call(options_deinit) struct options options = {0};
 	struct error error = ERROR_INIT;
 
+	fill_standard_descriptors();
 	if (options_parse(argc, argv, &options, &error))
 		return fail(EXIT_USAGE, &error);
 	if (options.verbosity)

@@ -446,6 +446,11 @@ static void apply_default_cpus(struct options *options, unsigned most_queues)
 
 static int unknown_option(char **argv, struct error *error)
 {
+	const struct option_spec *spec = find_spec(optopt);
+
+	if (spec) /* getopt knows it: what is wrong is a value behind it */
+		return error_set(
+			error, -EINVAL, "--%s takes no value; see fastvmm --help", spec->name);
 	if (optopt && optopt < LONG_BASE)
 		return error_set(error, -EINVAL, "unknown option -%c; see fastvmm --help", optopt);
 	return error_set(error, -EINVAL, "unknown option %s; see fastvmm --help", argv[optind - 1]);
@@ -493,6 +498,10 @@ int options_parse(int argc, char **argv, struct options *ret_options, struct err
 	result = parse_options(argc, argv, ret_options, error);
 	if (result)
 		return result;
+	if (ret_options->probe_json && ret_options->command == COMMAND_RUN)
+		return error_set(error, -EINVAL,
+			"--json: only fastvmm probe takes it; --stats writes a guest's counters as "
+		        "JSON");
 	apply_default_cpus(ret_options, apply_default_queues(ret_options));
 	return 0;
 }

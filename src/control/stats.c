@@ -120,7 +120,9 @@ static json_t *queue_document(
 	/* Workers never drain a kick's eventfd, so it holds the number of all kicks. */
 	if (!fd_signal_count(device->queues[queue].kick_fd, &kicks))
 		add_number(object, "kicks", kicks);
-	add_number(object, "kicks_to_user_space", virtio_pci_notify_exits(transport, queue));
+	if (transport)
+		add_number(
+			object, "kicks_to_user_space", virtio_pci_notify_exits(transport, queue));
 	return object;
 }
 
@@ -196,6 +198,13 @@ static json_t *nic_document(
 	return object;
 }
 
+/* A machine that could not be built again after a reset has no board: what that knows is left out.
+ */
+static const struct virtio_pci *transport_of(const struct board *board, unsigned index)
+{
+	return board ? board_transport(board, index) : NULL;
+}
+
 static json_t *document(const struct machine *machine)
 {
 	const struct devices *devices = machine_devices(machine);
@@ -204,28 +213,40 @@ static json_t *document(const struct machine *machine)
 
 	for (unsigned i = 0; i < devices->disk_count; i++)
 		json_array_append_new(
-			disks, disk_document(devices->disks[i], board_transport(board, i), i));
+			disks, disk_document(devices->disks[i], transport_of(board, i), i));
 	for (unsigned i = 0; i < devices->nic_count; i++)
 		json_array_append_new(
 			nics, nic_document(devices->nics[i],
-				      board_transport(board, devices->disk_count + i), i));
-	json_object_set_new(root, "vcpus", vcpus_document(board));
+				      transport_of(board, devices->disk_count + i), i));
+	if (board)
+		json_object_set_new(root, "vcpus", vcpus_document(board));
 	json_object_set_new(root, "workers", workers_document(devices));
 	json_object_set_new(root, "disks", disks);
 	json_object_set_new(root, "nics", nics);
 	return root;
 }
 
-/* A pipe or device cannot be replaced, only written to. */
-static int write_special(json_t *root, const char *path)
+static int write_to(json_t *root, FILE *file)
 {
-	auto_file FILE *file = fopen(path, "we");
-
-	if (!file)
-		return -errno;
 	return json_dumpf(root, file, JSON_INDENT(1)) || fputc('\n', file) == EOF || fflush(file)
 	               ? -EIO
 	               : 0;
+}
+
+/* A pipe or device cannot be replaced, only written to. A pipe that nobody reads is not waited for.
+ */
+static int write_special(json_t *root, const char *path)
+{
+	auto_fd int fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	auto_file FILE *file = NULL;
+
+	if (fd < 0 || fcntl(fd, F_SETFL, 0))
+		return -errno;
+	file = fdopen(fd, "w");
+	if (!file)
+		return -errno;
+	fd = -1; /* the stream's now */
+	return write_to(root, file);
 }
 
 /* Replaces the file as a whole. */
@@ -242,8 +263,7 @@ static int write_file(json_t *root, const char *path)
 		return -errno;
 	fchmod(fd, 0644);
 	file = fdopen(fd, "w");
-	if (!file || json_dumpf(root, file, JSON_INDENT(1)) || fputc('\n', file) == EOF ||
-		fflush(file) || rename(temporary, path)) {
+	if (!file || write_to(root, file) || rename(temporary, path)) {
 		int code = errno ? -errno : -EIO;
 
 		unlink(temporary);
@@ -258,8 +278,9 @@ int stats_write(const struct machine *machine, const char *path, struct error *e
 	struct stat status;
 	int result;
 
-	if (!strcmp(path, "-"))
-		result = write_special(root, "/dev/stdout");
+	/* Not by opening it, which would cut off what a file has of the console already. */
+	if (!strcmp(path, "-") || !strcmp(path, "/dev/stdout"))
+		result = write_to(root, stdout);
 	else if (!stat(path, &status) && !S_ISREG(status.st_mode))
 		result = write_special(root, path);
 	else

@@ -37,6 +37,7 @@ struct blk_device {
 	struct blk_queue *queues;
 	struct disk_files *files; /* of queue i */
 	bool virtio_ready;
+	struct log_limit flush_log;
 };
 
 static struct blk_device *device_of(struct virtio_device *virtio)
@@ -128,7 +129,7 @@ static void blk_config_write(
 	/* What was written back so far is as durable as what comes, once the switch is done. */
 	if (before && !writeback && device->disk->cache != DISK_CACHE_UNSAFE)
 		result = disk_sync(device->disk);
-	if (result)
+	if (result && log_limit_allows(&device->flush_log))
 		log_warning("%s: flush on the switch to write-through: %s", virtio->name,
 			strerror(-result));
 }
@@ -417,16 +418,6 @@ int blk_device_refresh_capacity(struct blk_device *device)
 	return 1;
 }
 
-void blk_device_set_poll(struct blk_device *device, unsigned poll_us)
-{
-	pthread_mutex_lock(&device->virtio.lock); /* no queue starts or stops meanwhile */
-	for (unsigned i = 0; i < device->queue_count; i++) {
-		device->queues[i].setup.poll_us = poll_us;
-		io_source_set_poll(&device->queues[i].source, poll_us);
-	}
-	pthread_mutex_unlock(&device->virtio.lock);
-}
-
 void blk_device_stats(
 	const struct blk_device *device, unsigned queue, uint64_t ret_values[BLK_STATS])
 {
@@ -441,9 +432,4 @@ void blk_device_stats(
 unsigned blk_device_queue_count(const struct blk_device *device)
 {
 	return device->queue_count;
-}
-
-struct io_worker *blk_device_worker(const struct blk_device *device, unsigned queue)
-{
-	return device->queues[queue].setup.worker;
 }

@@ -65,9 +65,6 @@ const struct disk *blk_device_disk(const struct blk_device *device);
  */
 int blk_device_refresh_capacity(struct blk_device *device);
 
-/* Changes poll_us of all queues. Main thread. */
-void blk_device_set_poll(struct blk_device *device, unsigned poll_us);
-
 /*
  * A queue's counters, copied: numbers with names in the same order, ready for a report. Any thread.
  */
@@ -93,6 +90,3 @@ void blk_device_stats(
 	const struct blk_device *device, unsigned queue, uint64_t ret_values[BLK_STATS]);
 
 unsigned blk_device_queue_count(const struct blk_device *device);
-
-/* The worker that serves @queue (below the queue count). */
-struct io_worker *blk_device_worker(const struct blk_device *device, unsigned queue);

@@ -174,8 +174,10 @@ static struct vcpu_boot_state boot_registers(const struct boot_state *state)
 /* Such a kernel crawls for a minute and then meets an instruction that KVM cannot emulate. */
 static void warn_of_interpretation(const struct board *board, const struct boot_result *loaded)
 {
+	static struct log_limit limit; /* it comes again with each reboot */
+
 	if (kvm_kind(board->kvm) != KVM_KIND_SOFTWARE ||
-		loaded->state.protocol != BOOT_PROTOCOL_LINUX64)
+		loaded->state.protocol != BOOT_PROTOCOL_LINUX64 || !log_limit_allows(&limit))
 		return;
 	log_warning(
 		"this host's KVM is software-only: it interprets a stock Linux kernel, which is "

@@ -36,6 +36,7 @@
 
 #define BATCH_NS      2000000 /* how long output gathers while it keeps coming */
 #define OUTPUT_CHUNK  16384u
+#define CHUNKS_A_TURN 4u   /* of the event loop */
 #define CAREFUL_CHUNK 256u /* what a terminal that poll(2) calls writable takes at once */
 #define INPUT_CHUNK   256u
 #define ESCAPE        0x01 /* Ctrl-a */
@@ -127,13 +128,17 @@ static int write_buffered(struct console *console)
 
 static void watch_output(struct console *console, bool watch)
 {
+	int result = 0;
+
 	if (watch == console->output_watched)
 		return;
-	if (!watch)
+	if (watch)
+		result = evloop_add(
+			console->options.loop, console->output, EPOLLOUT, on_output_ready, console);
+	else
 		evloop_remove(console->options.loop, console->output);
-	else if (evloop_add(console->options.loop, console->output, EPOLLOUT, on_output_ready,
-			 console)) {
-		fail_output(console, -EAGAIN); /* no way to learn when it could go on */
+	if (result) {
+		fail_output(console, result); /* no way to learn when it could go on */
 		return;
 	}
 	console->output_watched = watch;
@@ -146,26 +151,34 @@ static void gather(struct console *console)
 	console->gathering = !timerfd_settime(console->timer_fd, 0, &later, NULL);
 }
 
+/* Writes what is buffered. False where the rest has to wait, for on_output_ready(). */
+static bool flush_output(struct console *console)
+{
+	if (!write_buffered(console))
+		return true;
+	watch_output(console, true);
+	return !console->output_watched; /* it has failed: what comes is dropped */
+}
+
 /*
- * Writes what is there, then leaves the rest of the burst to the timer. When the serial port turns
- * out to be empty, its notification is armed and nothing runs any more.
+ * Writes what is there, then leaves the rest of the burst to the timer: a guest that prints faster
+ * than its output is written must not hold the event loop up. When the serial port turns out to be
+ * empty, its notification is armed and nothing runs any more.
  */
 static void pump_output(struct console *console)
 {
-	size_t count = 0;
+	size_t count = OUTPUT_CHUNK;
 
-	do {
-		if (write_buffered(console)) {
-			watch_output(console, true);
-			return;
-		}
+	if (!flush_output(console))
+		return;
+	for (unsigned i = 0; i < CHUNKS_A_TURN && count == OUTPUT_CHUNK; i++) {
 		count = serial_take_output(
 			console->options.serial, console->output_bytes, OUTPUT_CHUNK);
 		console->output_end = count;
-	} while (count == OUTPUT_CHUNK);
-	if (write_buffered(console))
-		watch_output(console, true);
-	else if (count)
+		if (!flush_output(console))
+			return;
+	}
+	if (count)
 		gather(console);
 }
 

@@ -25,8 +25,8 @@ struct console_options {
 	int output_fd;         /* -1: output is taken and dropped; stays the caller's */
 	/*
 	 * With true, Ctrl-a is a prefix on the input: Ctrl-a x calls leave(), Ctrl-a h (or ?)
-	 * prints the keys to output_fd, Ctrl-a Ctrl-a (or a) sends one Ctrl-a, anything else is
-	 * sent as typed.
+	 * prints the keys to output_fd, Ctrl-a Ctrl-a sends one Ctrl-a, anything else is sent
+	 * as typed.
 	 */
 	bool escape_keys;
 	void (*leave)(void *context); /* called from the event loop */

@@ -60,6 +60,7 @@ struct machine {
 	struct cmos *cmos;
 	struct power *power;
 	struct pvpanic pvpanic;
+	struct log_limit panic_log;
 	struct devices devices;
 	struct board *board;
 
@@ -114,9 +115,11 @@ static void on_alarm(void *context)
 /* vCPU threads. */
 static void on_panic(void *context, unsigned events)
 {
+	struct machine *machine = context;
+
 	if (events & PVPANIC_PANICKED)
-		end_for(context, MACHINE_PANICKED);
-	else
+		end_for(machine, MACHINE_PANICKED);
+	else if (log_limit_allows(&machine->panic_log))
 		log_warning("the guest's kernel has panicked and runs its crash kernel");
 }
 
@@ -327,8 +330,6 @@ static int build(
 		return machine->end_fd;
 	result = evloop_create(&machine->loop);
 	if (!result)
-		result = signals_create(machine->loop, on_signal, machine, &machine->signals);
-	if (!result)
 		result = create_chips(machine);
 	if (!result)
 		result = watch(machine);
@@ -338,6 +339,9 @@ static int build(
 		result = create_consoles(machine, console, error);
 	if (!result)
 		result = create_memory(machine, error);
+	/* Until here a signal may end the process by itself: memory takes a while, a pipe waits. */
+	if (!result)
+		result = signals_create(machine->loop, on_signal, machine, &machine->signals);
 	if (!result)
 		result = devices_init(
 			&machine->devices, machine->config, machine->memory, machine->loop, error);
@@ -397,18 +401,22 @@ void machine_destroy(struct machine *machine)
 
 int machine_run(struct machine *machine, struct machine_end *ret_end)
 {
+	struct machine_end failed = {.reason = MACHINE_FAILED, .error = ERROR_INIT};
 	int result;
 
 	machine->ended = false;
-	machine->end = (struct machine_end){.reason = MACHINE_FAILED};
-	result = board_start(machine->board, &machine->end.error);
-	if (!result)
+	result = board_start(machine->board, &failed.error);
+	if (!result) {
 		result = evloop_run(machine->loop);
+		if (result)
+			error_set(&failed.error, result, "the event loop failed: %s",
+				strerror(-result));
+	}
 	board_stop(machine->board);
 	console_flush(machine->console, FLUSH_TIMEOUT_MS);
 	console_flush(machine->report, FLUSH_TIMEOUT_MS);
 	fd_drain(machine->end_fd);
-	*ret_end = machine->end;
+	*ret_end = result ? failed : machine->end;
 	return result;
 }
 

@@ -64,6 +64,9 @@ int machine_run(struct machine *machine, struct machine_end *ret_end);
  */
 int machine_reset(struct machine *machine, struct error *error);
 
-/* For reports; both belong to the machine. The board changes with machine_reset(). */
+/*
+ * For reports; both belong to the machine. The board changes with machine_reset(), and is NULL where
+ * that has failed.
+ */
 const struct board *machine_board(const struct machine *machine);
 const struct devices *machine_devices(const struct machine *machine);

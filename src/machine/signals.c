@@ -32,6 +32,14 @@ bool signals_ends(int number)
 	return false;
 }
 
+/* A launcher that ignores SIGHUP, or SIGINT of a background job, is obeyed. */
+static bool is_ignored(int number)
+{
+	struct sigaction now;
+
+	return !sigaction(number, NULL, &now) && now.sa_handler == SIG_IGN;
+}
+
 static void deliver(void *context, uint32_t events)
 {
 	struct signals *signals = context;
@@ -54,8 +62,10 @@ int signals_create(
 	*signals = (struct signals){.loop = loop, .handler = handler, .context = context};
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
-	for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
-		sigaddset(&set, ending[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(ending); i++) {
+		if (!is_ignored(ending[i]))
+			sigaddset(&set, ending[i]);
+	}
 	pthread_sigmask(SIG_BLOCK, &set, &signals->before);
 	signals->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	result =

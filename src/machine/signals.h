@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Signals as events of the main thread's loop: SIGINT, SIGTERM, SIGHUP and SIGQUIT (end), SIGUSR1
- * (look at the disks' sizes again). They are blocked in the whole process meanwhile. Main thread.
+ * (look at the disks' sizes again). They are blocked in the whole process meanwhile; those of the first
+ * four that are ignored stay so (a blocked signal would come all the same). Main thread.
  */
 #pragma once
 

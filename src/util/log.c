@@ -5,11 +5,15 @@
  */
 #include "util/log.h"
 
+#include "util/clock.h"
+
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define LIMIT_BURST    10u
+#define LIMIT_PAUSE_NS 60000000000u
 
 static _Atomic enum log_level log_level = LOG_INFO;
 static atomic_bool log_raw_terminal;
@@ -59,4 +63,19 @@ void log_message(enum log_level level, const char *format, ...)
 	used += strlen(ending);
 	if (write(STDERR_FILENO, line, used) < 0)
 		return; /* nobody is listening; there is nowhere else to say so */
+}
+
+bool log_limit_allows(struct log_limit *limit)
+{
+	uint64_t before = atomic_fetch_add_explicit(&limit->count, 1, memory_order_relaxed);
+	uint64_t now = clock_ns(), next;
+
+	if (before >= LIMIT_BURST) {
+		next = atomic_load_explicit(&limit->next_ns, memory_order_relaxed);
+		return now >= next && atomic_compare_exchange_strong_explicit(&limit->next_ns,
+					      &next, now + LIMIT_PAUSE_NS, memory_order_relaxed,
+					      memory_order_relaxed);
+	}
+	atomic_store_explicit(&limit->next_ns, now + LIMIT_PAUSE_NS, memory_order_relaxed);
+	return true;
 }
