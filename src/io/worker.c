@@ -317,31 +317,6 @@ void io_worker_detach(struct io_source *source)
 	wait_for(&detached);
 }
 
-struct set_poll {
-	struct io_source *source;
-	uint32_t limit_ns;
-};
-
-static int command_set_poll(struct io_worker *worker, void *argument)
-{
-	const struct set_poll *change = argument;
-
-	(void)worker;
-	poll_window_init(&change->source->avail, change->limit_ns);
-	poll_window_init(&change->source->completion, change->limit_ns);
-	return 0;
-}
-
-void io_source_set_poll(struct io_source *source, unsigned poll_us)
-{
-	struct set_poll change = {.source = source, .limit_ns = poll_limit(poll_us)};
-
-	if (source->worker)
-		io_worker_call(source->worker, command_set_poll, &change);
-	else
-		command_set_poll(NULL, &change);
-}
-
 void io_source_activate(struct io_source *source)
 {
 	worker_set_active(source->worker, source);

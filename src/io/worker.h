@@ -188,9 +188,6 @@ int io_worker_attach(struct io_worker *worker, struct io_source *source);
  */
 void io_worker_detach(struct io_source *source);
 
-/* Changes the bound of the polling windows. Any thread but the owner, while attached or not. */
-void io_source_set_poll(struct io_source *source, unsigned poll_us);
-
 /*
  * Looks at @source in the next turn as if a kick had come (what it waited for has changed). Owner.
  */

@@ -461,14 +461,6 @@ const char *net_device_tap_name(const struct net_device *device)
 	return device->tap.name;
 }
 
-void net_device_set_poll(struct net_device *device, unsigned poll_us)
-{
-	for (unsigned i = 0; i < device->pairs; i++) {
-		io_source_set_poll(&device->rx[i]->source, poll_us);
-		io_source_set_poll(&device->tx[i]->source, poll_us);
-	}
-}
-
 bool net_device_vhost(const struct net_device *device)
 {
 	return device->shared.vhost;
@@ -477,11 +469,6 @@ bool net_device_vhost(const struct net_device *device)
 unsigned net_device_pair_count(const struct net_device *device)
 {
 	return device->pairs;
-}
-
-struct io_worker *net_device_worker(const struct net_device *device, unsigned pair)
-{
-	return worker_of(device, pair);
 }
 
 const struct net_rx_counters *net_device_rx_counters(const struct net_device *device, unsigned pair)

@@ -82,16 +82,10 @@ void net_device_announce(struct net_device *device);
 /* The name of the tap, which tap=auto makes interesting. */
 const char *net_device_tap_name(const struct net_device *device);
 
-/* Changes poll_us of all queues. Main thread. */
-void net_device_set_poll(struct net_device *device, unsigned poll_us);
-
 /* Whether the kernel moves the frames: then there are no counters. Any thread. */
 bool net_device_vhost(const struct net_device *device);
 
 unsigned net_device_pair_count(const struct net_device *device);
-
-/* The worker that serves @pair, which is below net_device_pair_count(). Any thread. */
-struct io_worker *net_device_worker(const struct net_device *device, unsigned pair);
 
 /* The same bound. Any thread. */
 const struct net_rx_counters *net_device_rx_counters(

@@ -40,7 +40,6 @@ struct msix_vector {
 	uint8_t entry[MSIX_ENTRY_BYTES]; /* as the guest sees it */
 	int route;                       /* NO_ROUTE: none yet */
 	bool stale;                      /* the route has not been given the entry's message */
-	bool live;                       /* its sources are attached */
 };
 
 struct msix_source {
@@ -161,17 +160,18 @@ static int settle_vector(struct msix *msix, unsigned index)
 {
 	struct msix_vector *vector = &msix->vectors[index];
 	int result = 0;
+	bool live;
 
 	if (vector->route == NO_ROUTE)
 		return 0; /* nothing was ever bound to it */
-	vector->live = unmasked(msix, vector) && refresh_route(msix, vector);
+	live = unmasked(msix, vector) && refresh_route(msix, vector);
 	for (unsigned i = 0; i < msix->source_count; i++) {
 		struct msix_source *source = &msix->sources[i];
 		int attached = 0;
 
 		if (source->vector != index)
 			continue;
-		if (vector->live)
+		if (live)
 			attached = attach_source(msix, source);
 		else
 			detach_source(msix, source);

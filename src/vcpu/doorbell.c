@@ -49,13 +49,3 @@ void doorbell_detach(const struct kvm *kvm, uint64_t gpa, int eventfd)
 	set(kvm, gpa, 2, eventfd, KVM_IOEVENTFD_FLAG_DEASSIGN);
 	set(kvm, gpa, 4, eventfd, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
-
-int doorbell_attach_port(const struct kvm *kvm, uint16_t port, unsigned length, int eventfd)
-{
-	return set(kvm, port, length, eventfd, KVM_IOEVENTFD_FLAG_PIO);
-}
-
-void doorbell_detach_port(const struct kvm *kvm, uint16_t port, unsigned length, int eventfd)
-{
-	set(kvm, port, length, eventfd, KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DEASSIGN);
-}

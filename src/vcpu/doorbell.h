@@ -19,7 +19,3 @@ int doorbell_attach(const struct kvm *kvm, uint64_t gpa, int eventfd);
 
 /* The opposite, with the same values. */
 void doorbell_detach(const struct kvm *kvm, uint64_t gpa, int eventfd);
-
-/* The same for a write of @length (1, 2 or 4) bytes to an I/O port. 0 or negative errno. */
-int doorbell_attach_port(const struct kvm *kvm, uint16_t port, unsigned length, int eventfd);
-void doorbell_detach_port(const struct kvm *kvm, uint16_t port, unsigned length, int eventfd);

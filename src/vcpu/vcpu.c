@@ -456,11 +456,6 @@ const struct vcpu_counters *vcpu_counters(const struct vcpu *vcpu)
 	return &vcpu->counters;
 }
 
-unsigned vcpu_index(const struct vcpu *vcpu)
-{
-	return vcpu->index;
-}
-
 int vcpu_fd(const struct vcpu *vcpu)
 {
 	return vcpu->fd;

@@ -154,7 +154,6 @@ void vcpu_resume(struct vcpu *vcpu);
 
 /* Constant; owned by @vcpu. Any thread. */
 const struct vcpu_counters *vcpu_counters(const struct vcpu *vcpu);
-unsigned vcpu_index(const struct vcpu *vcpu);
 
 /* The kernel's vCPU, owned by @vcpu; its ioctls are allowed before start and while paused. */
 int vcpu_fd(const struct vcpu *vcpu);
