@@ -9,7 +9,7 @@ import subprocess
 import termios
 import time
 
-from guest import GUESTS, expect
+from guest import GUESTS, HANG_SECONDS, expect
 
 
 class Terminal:
@@ -23,7 +23,7 @@ class Terminal:
         self.process = subprocess.Popen([str(word) for word in command], stdin=slave, stdout=slave,
                                         stderr=slave, start_new_session=True)
 
-    def wait_for(self, pattern, seconds=240):
+    def wait_for(self, pattern, seconds=HANG_SECONDS):
         """Reads until @pattern (a regular expression) shows up; what came before is dropped."""
         deadline = time.monotonic() + seconds
         while True:
@@ -40,7 +40,7 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
-    def end(self, seconds=30):
+    def end(self, seconds=HANG_SECONDS):
         """Waits for the process; its status and whether the terminal is as it was."""
         status = self.process.wait(seconds)
         return status, termios.tcgetattr(self.slave) == self.before
@@ -89,7 +89,12 @@ def go_shell(host):
     def body(terminal):
         terminal.type("elvish\r")
         terminal.wait_for(r"~\S*# ")
-        terminal.type("echo rght-(+ 40 2)" + "\x1b[D" * 12 + "i\r")
+        terminal.type("echo rght-(+ 40 2)")
+        terminal.wait_for(r"40 2\)")
+        for _ in range(12):  # one by one: the end of a key may come no more than 10 ms after its beginning
+            terminal.type("\x1b[D")
+            terminal.wait_for(r"\x1b\[")
+        terminal.type("i\r")
         terminal.wait_for(r"right-42")
         terminal.type("cat wrong\x7f\x7f\x7f\x7f\x7f/proc/cmdl\t\r\r")
         terminal.wait_for(r"console=ttyS0")

@@ -8,7 +8,7 @@ import pathlib
 import signal
 import subprocess
 
-from guest import BUILD, FASTVMM, GUESTS, HANG_SECONDS, Skip, expect, run_bounded
+from guest import BUILD, FASTVMM, GUESTS, HANG_SECONDS, Skip, expect, needs_root, run_bounded, started
 
 INTERRUPTS = r"awk '/virtio0-req/ {n = 0; for (i = 2; i < NF; i++) if ($i ~ /^[0-9]+$/) n += $i; print n}' /proc/interrupts"
 
@@ -147,8 +147,20 @@ def spare_nvme():
     block = pathlib.Path("/dev/nvme" + name)
     clear = ["blkdiscard", "-f", "-z", block]
     subprocess.run(clear, check=True, capture_output=True)
-    yield block
-    subprocess.run(clear, check=True, capture_output=True)
+    try:
+        yield block
+    finally:
+        subprocess.run(clear, check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def mounted(what, where, *options):
+    where.mkdir()
+    subprocess.run(["mount", *options, what, where], check=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", where], check=True)
 
 
 # Data, a flush, a discard and zeroes on a disk of at least 64 MiB; then what the host should find.
@@ -209,24 +221,19 @@ def nvme_in_use(host):
     with spare_nvme() as block:
         device = str(block).replace("nvme", "ng")
         subprocess.run(["mkfs.ext4", "-q", block], check=True)
-        mount = host.scratch / "mnt"
-        mount.mkdir()
-        subprocess.run(["mount", block, mount], check=True)
         initrd = host.job_initrd("cloud-6.1", """
 echo ready >"$FASTVMM_REPORT"
 cat /sys/block/vda/ro >"$FASTVMM_RESULT"
 dd if=/dev/zero of=/dev/vda bs=4k count=1 oflag=direct 2>/dev/null && exit 1
 dd if=/dev/vda of=/dev/null bs=1M count=8 iflag=direct || exit 1
 """)
-        refused = run_bounded(host.command("cloud-6.1", initrd, ["--disk", device], ""))
-        subprocess.run(["umount", mount], check=True)
+        with mounted(block, host.scratch / "mnt"):
+            refused = run_bounded(host.command("cloud-6.1", initrd, ["--disk", device], ""))
         expect(refused.returncode == 1 and "in use" in refused.stdout,
                f"a mounted namespace: {refused.returncode}: {refused.stdout}")
         command = host.command("cloud-6.1", initrd,
                                ["--no-reboot", "--disk", f"{device},readonly"], "quiet")
-        with subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True) as process:
+        with started(command) as process:
             host.wait_for_report("ready", process)
             second = run_bounded([FASTVMM, "--kernel", GUESTS / "cloud-6.1/vmlinux", "--disk",
                                   device])
@@ -266,8 +273,7 @@ echo size $(cat /sys/block/vda/size) >"$FASTVMM_RESULT"
 dd if=/dev/vda of=/dev/null bs=512 skip=65535 count=1 iflag=direct
 """)
     command = host.command("cloud-6.1", initrd, ["--no-reboot", "--disk", disk], "quiet")
-    with subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with started(command) as process:
         host.wait_for_report("ready", process)
         os.truncate(disk, 32 << 20)
         process.send_signal(signal.SIGUSR1)
@@ -286,11 +292,9 @@ dd if=/dev/zero of=/dev/vda bs=64k oflag=direct
 sleep 100
 """)
     command = host.command("cloud-6.1", initrd, ["--disk", disk], "quiet")
-    with subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with started(command, subprocess.DEVNULL) as process:
         host.wait_for_report("ready", process)
         second = run_bounded(host.command("cloud-6.1", initrd, ["--disk", disk], ""))
-        process.kill()
     expect(second.returncode == 1 and "disk.img" in second.stdout,
            f"a second instance on the same disk: {second.returncode}: {second.stdout}")
     outcome = host.boot("dd if=/dev/vda of=/dev/null bs=1M\n", "--disk", disk)
@@ -299,14 +303,12 @@ sleep 100
 
 def full_host(host):
     """The host's file system is full: the guest sees an I/O error, nothing hangs."""
+    needs_root()
     small = host.image("small.fs", 24)
     subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", small], check=True)
-    mount = host.scratch / "small"
-    mount.mkdir()
     if not pathlib.Path("/dev/loop-control").exists():
         subprocess.run(["modprobe", "loop"], check=True)
-    subprocess.run(["mount", "-o", "loop", small, mount], check=True)
-    try:
+    with mounted(small, host.scratch / "small", "-o", "loop") as mount:
         disk = mount / "disk.img"
         with open(disk, "wb") as file:
             file.truncate(64 << 20)
@@ -320,8 +322,6 @@ dd if=/dev/vda of=/dev/null bs=64k count=16 iflag=direct || exit 1
 """, "--disk", disk)
         expect(outcome.words()["write"] == "failed", "64 MiB fitted into 24")
         expect(total(outcome.stats, "errors") > 0, "no request failed")
-    finally:
-        subprocess.run(["umount", mount], check=True)
 
 
 def tests(quick):

@@ -68,8 +68,9 @@ echo """ + str(MIN_TSO_SEGMENTS) + r""" >/proc/sys/net/ipv4/tcp_min_tso_segs
 transfer() {
 	begin=$(cut -d. -f1 /proc/uptime)
 	nc $HOST4 $SOURCE -e sh -c 'sha256sum >/tmp/arrived' &
-	nc $HOST4 $SINK -e cat /tmp/data || return 1
-	wait $!
+	source=$!
+	nc $HOST4 $SINK -e cat /tmp/data && arrived || return 1
+	wait $source
 	say sink $sum
 	say source $(cut -d' ' -f1 /tmp/arrived)
 	echo "two transfers took $(($(cut -d. -f1 /proc/uptime) - begin)) s"
@@ -305,16 +306,22 @@ received() { awk '/eth0:/ {print $3}' /proc/net/dev; }
 count() { before=$(received); sleep 2; echo $(($(received) - before)); }
 say without $(count)
 ip link set eth0 promisc on
-say with $(count)
+before=$(received)
+for try in $(seq 300); do
+	[ $(($(received) - before)) -lt 50 ] || break
+	sleep 0.2
+done
+say with $(($(received) - before))
 ip link set eth0 promisc off
 say again $(count)
 """, "--queues", "2", "--net", NIC)
         finish(stranger)
     words = outcome.words()
     without, within, again = (int(words[name]) for name in ("without", "with", "again"))
-    expect(within > 50, f"{within} frames to a stranger in promiscuous mode")
-    expect(max(without, again) < within // 4,
-           f"frames to a stranger: {without} before, {again} after promiscuous mode ({within})")
+    expect(within >= 50, f"{within} frames to a stranger in promiscuous mode, in a minute")
+    # Two seconds of the stranger are up to 100; multicast and ARP are a handful.
+    expect(max(without, again) < 12,
+           f"frames to a stranger: {without} before, {again} after promiscuous mode")
     expect(sum(pairs(outcome, "receive", "filtered")) > 0, "nothing was filtered")
 
 

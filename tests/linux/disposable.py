@@ -6,6 +6,7 @@ test that no other host has taken: a test is taken by whoever makes the director
 its verdict is a line of the file "verdicts". Both lie in a directory that the hosts share. A test
 whose host dies is taken again, by a new host.
 """
+import os
 import pathlib
 import subprocess
 import threading
@@ -15,8 +16,8 @@ from guest import HANG_SECONDS, SOAK_SECONDS, TOP
 RUNNER = TOP / "tests/linux/run"
 # Of a host whose own tests' limits have not ended it: on the average a test takes less.
 SECONDS_PER_TEST = 240
-# A guest of 6 GiB, and what the host needs.
-HOST_MEMORY = "8G"
+# A guest of 6 GiB and what the host needs, as far as this machine can give it.
+HOST_MEBIBYTES = min(8192, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4 >> 20)
 # The host has two NVMe disks: ext4 on the first, for images, and one for tests to write over, whose
 # name without "nvme" is FASTVMM_NVME. Their serial numbers tell them apart.
 PREPARE = r"""
@@ -67,15 +68,26 @@ class Pool:
         self.names, self.ledger, self.tries = names, ledger, tries
         self.deaths = {}
         self.lock = threading.Lock()
+        self.processes, self.stopping = [], False
 
     def run(self, hosts):
         """The verdicts of all tests, in their order."""
-        workers = [threading.Thread(target=self._work, args=(f"host-{n}",)) for n in range(hosts)]
+        workers = [threading.Thread(target=self._work, args=(f"host-{n}",), daemon=True) for n in range(hosts)]
         for worker in workers:
             worker.start()
-        for worker in workers:
-            worker.join()
+        try:
+            for worker in workers:
+                worker.join()
+        finally:
+            self._stop()
         return [self._verdict(number) for number in range(len(self.names))]
+
+    def _stop(self):
+        """Ends the hosts that are still there: this runner is being ended."""
+        self.stopping = True
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
 
     def _verdict(self, number):
         verdict = self.ledger.verdict(number)
@@ -87,18 +99,18 @@ class Pool:
         """Host after host until nothing is left to take."""
         while True:
             status = self._run_host(taker)
-            victims = [number for number in self.ledger.taken_by(taker)
-                       if self.ledger.verdict(number) is None]
-            if not victims:
+            with self.lock:
+                victims = [number for number in self.ledger.taken_by(taker)
+                           if self.ledger.verdict(number) is None]
+                for number in victims:
+                    self._died(number, status)
+            if not victims or self.stopping:
                 return
-            for number in victims:
-                self._died(number, status)
 
     def _died(self, number, status):
+        """With the lock: what is given back is not looked at meanwhile."""
         name = self.names[number]
-        with self.lock:
-            self.deaths[number] = self.deaths.get(number, 0) + 1
-            deaths = self.deaths[number]
+        deaths = self.deaths[number] = self.deaths.get(number, 0) + 1
         print(f"         {name}: the disposable host ended with {status} meanwhile", flush=True)
         if deaths < self.tries:
             self.ledger.give_back(number)
@@ -109,12 +121,13 @@ class Pool:
     def _run_host(self, taker):
         # The host does not outlive its runner, however that ends.
         command = ["setpriv", "--pdeathsig", "TERM", TOP / "tools/nested-host", "--quiet",
-                   "--memory", HOST_MEMORY, "--nvme", "4G", "--nvme", "256M", "--null-blk",
+                   "--memory", f"{HOST_MEBIBYTES}M", "--nvme", "4G", "--nvme", "256M", "--null-blk",
                    "--out", self.ledger.directory,
                    "--timeout", HANG_SECONDS + SECONDS_PER_TEST * len(self.names) + 2 * SOAK_SECONDS,
                    "--env", "FASTVMM_NATIVE=1", "--env", "FASTVMM_EMULATED=1",
                    "--", "sh", "-c", PREPARE, "run", RUNNER, "--inside", taker]
         for name in self.names:
             command += ["--only", name]
-        return subprocess.run([str(word) for word in command], check=False,
-                              stdin=subprocess.DEVNULL).returncode
+        process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL)
+        self.processes.append(process)
+        return process.wait()

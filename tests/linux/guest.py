@@ -5,6 +5,7 @@ A guest runs a job (tools/guest-init) and answers on its second serial port: the
 the job's result, its exit status. Everything a guest needs lies in a directory of its own that goes
 away with it.
 """
+import contextlib
 import dataclasses
 import json
 import os
@@ -162,6 +163,22 @@ def run_bounded(command, timeout=HANG_SECONDS, **options):
                 output, _ = process.communicate()
             raise Failure(f"still running after {timeout} s:\n{output[-4000:]}") from None
     return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+@contextlib.contextmanager
+def started(command, output=subprocess.PIPE):
+    """A process that does not outlive the test, both outputs together."""
+    with subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output,
+                          stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def needs_root():
+    if os.geteuid() != 0:
+        raise Skip("needs root")
 
 
 class Scratch:

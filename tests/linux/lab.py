@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 
-from guest import expect
+from guest import expect, needs_root
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -31,6 +31,14 @@ up() {{
 	ip addr add 192.0.2.$1/24 dev eth0
 	ip addr add 2001:db8::$1/64 dev eth0
 	answers $HOST4
+}}
+# arrived: waits until the host has all that was sent to its port $SINK, and has hung up.
+arrived() {{
+	for try in $(seq 3000); do
+		grep -q '^ *[0-9]*: [^ ]* [^ ]*:{SINK:04X} 0[^6]' /proc/net/tcp || return 0
+		sleep 0.1
+	done
+	return 1
 }}
 # answers ADDRESS: a ping comes back within a minute.
 answers() {{
@@ -95,6 +103,7 @@ class Lab:
         self.processes = contextlib.ExitStack()
 
     def __enter__(self):
+        needs_root()
         self._ip("netns", "add", self.name)
         try:
             self.run("ip", "link", "set", "lo", "up")
