@@ -65,8 +65,9 @@ def main():
         if None in values:
             print(f"{name:22}{values.count(None)} of {len(values)} runs did not come up")
             continue
-        ratio = statistics.median(value / base for value, base in zip(values, samples["fastvmm"]))
-        print(f"{name:22}{statistics.median(values):8.2f}{min(values):8.2f}{max(values):8.2f}{ratio:8.2f}")
+        ratios = [value / base for value, base in zip(values, samples["fastvmm"]) if base]
+        shown = f"{statistics.median(ratios):8.2f}" if ratios else f"{'-':>8}"
+        print(f"{name:22}{statistics.median(values):8.2f}{min(values):8.2f}{max(values):8.2f}{shown}")
 
 
 if __name__ == "__main__":

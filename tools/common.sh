@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What mkguest and nested-host share: messages, temporary files that never outlive the script,
+# What the scripts here share: messages, temporary files that never outlive the script,
 # fetching a Debian kernel without installing it, choosing modules out of it, and packing an
 # initramfs.  Sourced by bash scripts that have set `program` (the name before each message).
 
@@ -13,7 +13,7 @@ export LC_ALL=C
 
 tools_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top_dir=$(dirname "$tools_dir")
-build_dir=${FASTVMM_BUILD:-$top_dir/build}
+build_dir=$(realpath -m "${FASTVMM_BUILD:-$top_dir/build}")
 cache_dir=${FASTVMM_CACHE:-$build_dir/cache}
 
 say() { [ -n "${quiet:-}" ] || printf '%s: %s\n' "$program" "$*" >&2; }

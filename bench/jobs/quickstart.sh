@@ -24,8 +24,8 @@ for mode in randread read randwrite write; do
 		fio --name="$mode" --filename="$disk" --rw="$mode" --bs="$block" --direct=1 \
 			--ioengine=io_uring --numjobs="$jobs" --iodepth=$((depth / jobs > 0 ? depth / jobs : 1)) \
 			--group_reporting --time_based --runtime="${FASTVMM_SECONDS:-4}" --ramp_time=1 \
-			--randrepeat=0 --norandommap --output-format=json |
-			sed '/^fio: /d; s/^ *//; s/ : /:/' >>"$FASTVMM_RESULT"
+			--randrepeat=0 --norandommap --output-format=json >/run/fio.json
+		sed '/^fio: /d; s/^ *//; s/ : /:/' /run/fio.json >>"$FASTVMM_RESULT"
 		separator=,
 	done
 done

@@ -8,15 +8,26 @@ SIGNIFICANCE = 0.05
 LEDGER_ONLY = {"syscalls_per_io"}
 
 
-def _values(samples, workload, setting, name):
-    """By round, in order of rounds. Runs made for the ledger count where no other has the metric."""
+def _by_round(samples, workload, setting, name):
+    """{round: value}. Runs made for the ledger count where no other has the metric."""
     for kind in ("main", "ledger"):
-        picked = [(s["round"], s["metrics"][name]) for s in samples
+        picked = {s["round"]: s["metrics"][name] for s in samples
                   if s["workload"] == workload and s["setting"] == setting and s["kind"] == kind
-                  and name in s["metrics"]]
+                  and name in s["metrics"]}
         if picked and (kind == "main" or name in LEDGER_ONLY):
-            return [value for _, value in sorted(picked)]
-    return []
+            return picked
+    return {}
+
+
+def _values(samples, workload, setting, name):
+    return list(_by_round(samples, workload, setting, name).values())
+
+
+def _pairs(samples, workload, settings, name):
+    """Two lists of values, of the rounds in which both settings have the metric."""
+    one, two = (_by_round(samples, workload, setting, name) for setting in settings)
+    rounds = sorted(one.keys() & two.keys())
+    return [one[number] for number in rounds], [two[number] for number in rounds]
 
 
 def summaries(samples, workload, setting):
@@ -58,8 +69,7 @@ def pair(samples, workload, first, second, configurations):
     demand_same_work(workload, (first, second), guests)
     ratios = {}
     for name in metrics.METRICS:
-        one, two = (_values(samples, workload, setting, name) for setting in (first, second))
-        ratio = stats.paired_ratio(one, two)
+        ratio = stats.paired_ratio(*_pairs(samples, workload, (first, second), name))
         if ratio:
             ratio["verdict"] = verdict(name, ratio)
             ratios[name] = ratio

@@ -28,7 +28,8 @@ class Guest:
     so every run of a job boots the same bytes."""
 
     def __init__(self, directory, scratch):
-        directory = os.path.realpath(directory or os.path.join(_TOP, "build", "guest", "default"))
+        directory = os.path.realpath(directory or os.path.join(
+            os.environ.get("FASTVMM_BUILD", os.path.join(_TOP, "build")), "guest", "default"))
         if os.path.isfile(directory):
             directory = os.path.dirname(directory)
         self.kernel = os.path.join(directory, "vmlinuz")
