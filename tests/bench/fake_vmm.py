@@ -4,7 +4,7 @@
 
 Usage: fake_vmm.py RATE STATE-FILE GUEST-WORDS
 The state file counts the runs; from run to run the rate varies by a known few percent. A rate of 0 fails
-as a guest would, a negative one prints nothing.
+as a guest would, a negative one prints nothing, nor does fail-at=DEPTH at that depth.
 """
 import json
 import sys
@@ -23,7 +23,7 @@ def count_of(path):
 
 def main():
     rate, words = float(sys.argv[1]), dict(word.partition("=")[::2] for word in " ".join(sys.argv[3:]).split())
-    if rate < 0:
+    if rate < 0 or words["qd"] == words.get("fail-at"):
         sys.exit("fake_vmm: no such luck")
     iops = rate * (1 + 0.01 * ((count_of(sys.argv[2]) * 3) % 5 - 2))
     milliseconds = int(words["time"].removesuffix("ms"))

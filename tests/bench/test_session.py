@@ -72,6 +72,19 @@ class Whole(unittest.TestCase):
         with open(self.path("second"), encoding="ascii") as file:
             self.assertEqual(file.read(), "0")  # one run
 
+    def test_a_workload_that_fails_leaves_the_others(self):
+        two = {**SMALL, "workloads": lambda: [Workload(name, words={"rw": "randread", "bs": 4096, "qd": depth})
+                                              for name, depth in (("deep", 32), ("deeper", 64))]}
+        first = self.vmm("first", 100000)
+        with mock.patch.dict(profiles.PROFILES, {"small": two}):
+            status, out, err = self.run_bench(first, self.vmm("second", 50000) + " fail-at=64")
+        self.assertEqual(status, 2)
+        self.assertIn("2.00x", out)
+        self.assertIn("no result of deeper", err)
+        with open(self.path("out/results.json"), encoding="utf-8") as file:
+            document = json.load(file)
+        self.assertEqual([plan["workload"] for plan in document["plan"]], ["deep"])
+
     def test_gate_fails_when_a_slower_one_is_put_in(self):
         status, out, _ = self.run_bench(self.vmm("first", 80000), self.vmm("second", 100000),
                                         more=self.gate(0.95))

@@ -182,9 +182,13 @@ def _run(options):
         return 0
     print(report_text.render(document))
     print(f"Written to {directory}: results.json, report.html, report.txt")
-    if not options.gate:
-        return 0
-    return _judge(document, options.gate, os.path.join(directory, "junit.xml"))
+    status = 0
+    if options.gate:
+        status = _judge(document, options.gate, os.path.join(directory, "junit.xml"))
+    if not document["failed"]:
+        return status
+    print(f"fastvmm-bench: no result of {', '.join(document['failed'])}; see \"Not run\" above", file=sys.stderr)
+    return status or 2
 
 
 def _report(options):

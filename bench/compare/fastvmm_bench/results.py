@@ -42,6 +42,6 @@ def new(profile, context, settings, workloads, environment, began):
         "environment": environment,
         "settings": [setting.describe() for setting in settings],
         "workloads": {workload.name: workload.describe() for workload in workloads},
-        "plan": [], "preselection": [], "samples": [], "skipped": [], "command_lines": {},
+        "plan": [], "preselection": [], "samples": [], "skipped": [], "failed": [], "command_lines": {},
         "noise": {},
     }

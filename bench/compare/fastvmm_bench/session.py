@@ -6,7 +6,7 @@ import time
 
 from . import compare, environment, kvmstats, noise, preselect, results, syscalls
 from .context import Context, default_disk_directory, first_that_exists, output_of
-from .errors import BenchError
+from .errors import BenchError, RunFailed
 from .linux_guest import Guest
 from .profiles import PROFILES, workloads
 from .runner import Runner
@@ -182,7 +182,13 @@ class Session:
             if self.runner.out_of_time():
                 document["skipped"].append(f"{workload.name}: {results.OUT_OF_TIME}")
                 continue
-            noisy += self.runner.compare(workload, settings, self.rounds)
+            try:
+                noisy += self.runner.compare(workload, settings, self.rounds)
+            except RunFailed as error:  # the other workloads' results are worth keeping
+                self.progress.say(f"{workload.name}: {error}")
+                document["skipped"].append(f"{workload.name}: {error}")
+                document["failed"].append(workload.name)
+                continue
             document["plan"].append({
                 "workload": workload.name, "settings": [s.name for s in settings],
                 "metric": workload.metric, "also": list(workload.also), "row": workload.row})
