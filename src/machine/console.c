@@ -72,10 +72,12 @@ struct console {
 static void on_output_ready(void *context, uint32_t events);
 static void on_input_ready(void *context, uint32_t events);
 
-static const char keys_help[] = "\r\n"
-				"Ctrl-a x       leave: stop the machine\r\n"
-				"Ctrl-a h       this help\r\n"
-				"Ctrl-a Ctrl-a  send Ctrl-a to the guest\r\n";
+static const char keys_help[] =
+	"\r\n"
+	"Ctrl-a x       leave: stop the machine\r\n"
+	"Ctrl-a p       press the power button: ask the guest to shut down\r\n"
+	"Ctrl-a h       this help\r\n"
+	"Ctrl-a Ctrl-a  send Ctrl-a to the guest\r\n";
 
 static void fail_output(struct console *console, int code)
 {
@@ -223,6 +225,10 @@ static void act_on_key(struct console *console, uint8_t key)
 	case 'x':
 		if (console->options.leave)
 			console->options.leave(console->options.context);
+		break;
+	case 'p':
+		if (console->options.press_power)
+			console->options.press_power(console->options.context);
 		break;
 	case 'h':
 	case '?':

@@ -24,12 +24,13 @@ struct console_options {
 	int input_fd;          /* -1: none; stays the caller's */
 	int output_fd;         /* -1: output is taken and dropped; stays the caller's */
 	/*
-	 * With true, Ctrl-a is a prefix on the input: Ctrl-a x calls leave(), Ctrl-a h (or ?)
-	 * prints the keys to output_fd, Ctrl-a Ctrl-a sends one Ctrl-a, anything else is sent
-	 * as typed.
+	 * With true, Ctrl-a is a prefix on the input: Ctrl-a x calls leave(), Ctrl-a p calls
+	 * press_power(), Ctrl-a h (or ?) prints the keys to output_fd, Ctrl-a Ctrl-a sends one
+	 * Ctrl-a, anything else is sent as typed.
 	 */
 	bool escape_keys;
-	void (*leave)(void *context); /* called from the event loop */
+	void (*leave)(void *context); /* called from the event loop, as is press_power() */
+	void (*press_power)(void *context);
 	void *context;
 };
 

@@ -144,6 +144,13 @@ static void on_leave(void *context)
 	end_for(context, MACHINE_LEFT);
 }
 
+static void on_power_key(void *context)
+{
+	struct machine *machine = context;
+
+	power_press_button(machine->power);
+}
+
 static void on_signal(void *context, int number)
 {
 	struct machine *machine = context;
@@ -233,6 +240,7 @@ static int create_consoles(
 		.output_fd = console->output_fd,
 		.escape_keys = console->escape_keys,
 		.leave = on_leave,
+		.press_power = on_power_key,
 		.context = machine,
 	};
 	const struct console_options report_options = {

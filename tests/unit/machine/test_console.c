@@ -33,7 +33,7 @@ static struct error error;
 static int irq_fd;         /* signalled when the UART's line rises */
 static char seen[BIG + 1]; /* by whoever is at the other end */
 static size_t seen_count, wanted;
-static unsigned left;
+static unsigned left, presses;
 
 static void set_line(void *context, bool level)
 {
@@ -94,6 +94,12 @@ static void leave(void *context)
 	evloop_stop(loop, 0);
 }
 
+static void press_power(void *context)
+{
+	(void)context;
+	presses++;
+}
+
 static void set_up(void)
 {
 	const struct irq_line irq = {.set = set_line};
@@ -125,6 +131,7 @@ static void connect_console(int input, int output, bool escape_keys)
 		.output_fd = output,
 		.escape_keys = escape_keys,
 		.leave = leave,
+		.press_power = press_power,
 	};
 
 	cr_assert_eq(console_create(&options, &console, &error), 0, "%s", error.text);
@@ -379,6 +386,9 @@ Test(console, escape_keys)
 		       "b");
 	send_text(ends[1], "\x01q", 2);
 	run_until_seen("\x01q");
+	send_text(ends[1], "\x01p!", 3);
+	run_until_seen("!");
+	cr_expect_eq(presses, 1);
 	send_text(ends[1], "\x01h.", 3);
 	run_until_seen(".");
 	cr_assert_gt(read(out[0], seen, BIG), 0);
