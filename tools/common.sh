@@ -83,6 +83,16 @@ lock_directory() {
 }
 unlock_directory() { exec 9>&-; }
 
+# lock_build: one run at a time configures, builds and tests in the build directory; held to the end.
+lock_build() {
+	mkdir -p "$build_dir" || die "cannot create the directory $build_dir"
+	exec 8>"$build_dir/.lock"
+	if ! flock -n 8; then
+		say "waiting for another run that works in $build_dir"
+		flock 8
+	fi
+}
+
 # --- Debian packages -----------------------------------------------------------------------------
 
 apt_options=()
