@@ -101,8 +101,9 @@ def ratios(number, title, x_title, rows):
     ends = [value for row in rows for value in row[1:4] if value is not None] + [1]
     if max(ends) / min(ends) > 4:
         axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(LogLocator(base=2, numticks=5))  # more would run into one another
         axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}x"))
     axes.margins(x=0.16)
     axes.set_xlabel(x_title)
     return _finish(figure, number, title)
