@@ -75,23 +75,14 @@ need_commands() {
 lock_directory() {
 	mkdir -p "$1" 2>/dev/null || die "cannot create the directory $1"
 	[ -w "$1" ] || die "cannot write to the directory $1"
-	exec 9>"$1/lock"
-	if ! flock -n 9; then
+	local fd=${2:-9}
+	eval "exec $fd>\"\$1/lock\""
+	if ! flock -n "$fd"; then
 		say "waiting for another run that works in $1"
-		flock 9
+		flock "$fd"
 	fi
 }
 unlock_directory() { exec 9>&-; }
-
-# lock_build: one run at a time configures, builds and tests in the build directory; held to the end.
-lock_build() {
-	mkdir -p "$build_dir" || die "cannot create the directory $build_dir"
-	exec 8>"$build_dir/.lock"
-	if ! flock -n 8; then
-		say "waiting for another run that works in $build_dir"
-		flock 8
-	fi
-}
 
 # --- Debian packages -----------------------------------------------------------------------------
 

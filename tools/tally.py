@@ -15,7 +15,7 @@ import re
 import sys
 
 CRITERION = re.compile(r"Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)")
-SKIPPED_CASE = re.compile(r"^(?:\[SKIP\]|skipped ) ?(.*)", re.M)
+SKIPPED_CASE = re.compile(r"(?:\[SKIP\] |^skipped  )(.*)", re.M)
 DIED_LATE = re.compile(r"crashed during its setup or teardown")
 REASON = re.compile(r"\[FAIL\]|CRASH|Unexpected signal|Timed out|^SUMMARY: |" + DIED_LATE.pattern)
 REASONS_SHOWN = 20
