@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kernels, processors, memory, and the ways in which a guest ends."""
 import functools
-import os
 import time
 
-from guest import GUESTS, Failure, Skip, expect, run_bounded
+from guest import GUESTS, Failure, Skip, expect, host_mebibytes, run_bounded
 
 # What every guest says about itself. Warnings of the kernel about its machine are failures, but for
 # one: the disposable host's emulated processor reports a size of its extended state that puzzles
@@ -29,7 +28,7 @@ KERNEL_SHARE = 160
 
 
 def boots(host, kernel, cpus, megabytes, image="vmlinuz", cmdline="quiet", minimal=False):
-    if megabytes << 20 > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+    if megabytes > host_mebibytes():
         raise Skip(f"this host has less than {megabytes} MiB")
     disk = host.image("disk.img", 64)
     arguments = ["--cpus", cpus, "--memory", f"{megabytes}M", "--queues", cpus, "--disk", disk]

@@ -6,18 +6,17 @@ test that no other host has taken: a test is taken by whoever makes the director
 its verdict is a line of the file "verdicts". Both lie in a directory that the hosts share. A test
 whose host dies is taken again, by a new host.
 """
-import os
 import pathlib
 import subprocess
 import threading
 
-from guest import HANG_SECONDS, SOAK_SECONDS, TOP
+from guest import HANG_SECONDS, SOAK_SECONDS, TOP, host_mebibytes
 
 RUNNER = TOP / "tests/linux/run"
 # Of a host whose own tests' limits have not ended it: on the average a test takes less.
 SECONDS_PER_TEST = 240
 # A guest of 6 GiB and what the host needs, as far as this machine can give it.
-HOST_MEBIBYTES = min(8192, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4 >> 20)
+HOST_MEBIBYTES = min(8192, host_mebibytes() * 3 // 4)
 # The host has two NVMe disks: ext4 on the first, for images, and one for tests to write over, whose
 # name without "nvme" is FASTVMM_NVME. Their serial numbers tell them apart.
 PREPARE = r"""

@@ -176,6 +176,11 @@ def started(command, output=subprocess.PIPE):
             process.kill()
 
 
+def host_mebibytes():
+    """This machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
 def needs_root():
     if os.geteuid() != 0:
         raise Skip("needs root")

@@ -2,8 +2,8 @@
 """The noise guard: was the host quiet while a run was measured?
 
 Three figures a run: the part of the time that the hypervisor above took away (steal), the CPU time that
-processes other than the VMM, its peers and this one used, and the time that a fixed piece of work took just before
-the run, which shows a change of the processor's frequency where no file tells it.
+processes other than the VMM, the program that its guest talks to and this one used, and the time that a fixed
+piece of work took just before the run, which shows a change of the processor's frequency where no file tells it.
 """
 import os
 import time

@@ -74,8 +74,8 @@ def _net_counters(workers, halves, units):
 
 def own_counters(document, units=0):
     """Metrics from the document that --stats wrote, and what else is kept of it. The workers do nothing
-    before the first request, so their counters over the whole run, divided by all requests, are exact. units: what the guest
-    itself counted of its streams, where it did."""
+    before the first request, so their counters over the whole run, divided by all requests, are exact.
+    units: what the guest itself counted of its streams, where it did; a few frames of its start are in it too."""
     workers = document.get("workers", [])
     queues = [queue for disk in document.get("disks", []) for queue in disk.get("queues", [])]
     halves = [half for nic in document.get("nics", []) for pair in nic["pairs"] for half in pair.values()]
