@@ -71,7 +71,8 @@ need_commands() {
 	[ ${#missing[@]} -eq 0 ] || die "missing: ${missing[*]}; run tools/setup first"
 }
 
-# One script at a time works on a directory; the second one waits and then finds the work done.
+# lock_directory DIRECTORY [DESCRIPTOR]: one script at a time works there; the second one waits and then
+# finds the work done. unlock_directory gives up the lock on descriptor 9, the default.
 lock_directory() {
 	mkdir -p "$1" 2>/dev/null || die "cannot create the directory $1"
 	[ -w "$1" ] || die "cannot write to the directory $1"
