@@ -67,6 +67,17 @@ static const struct ring *ring_of(
 	                                 : io_worker_ring(worker);
 }
 
+/*
+ * Writes into the page cache are copied from the guest's pages in one go, from registered ones page
+ * by page, which is slower; everything else is faster with registered memory
+ * (docs/decisions/fixed-buffers.md).
+ */
+static bool takes_fixed_buffers(
+	const struct disk_channel *channel, const struct disk_request *request)
+{
+	return channel->fixed_buffers && (channel->disk->direct || request->op == DISK_READ);
+}
+
 static void fill_single(struct disk_channel *channel, struct io_uring_sqe *sqe,
 	const struct disk_request *request, const struct iovec *iov)
 {
@@ -76,7 +87,7 @@ static void fill_single(struct disk_channel *channel, struct io_uring_sqe *sqe,
 	sqe->opcode = write ? IORING_OP_WRITE : IORING_OP_READ;
 	sqe->addr = (uintptr_t)iov->iov_base;
 	sqe->len = (uint32_t)min_of(iov->iov_len, (size_t)channel->disk->part_max);
-	if (channel->fixed_buffers)
+	if (takes_fixed_buffers(channel, request))
 		index = ring_buffer_index(ring_of(channel, request), iov->iov_base, sqe->len);
 	if (index >= 0) {
 		sqe->opcode = write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
@@ -92,7 +103,7 @@ static int common_buffer(
 	const struct iovec *iov = request->iov;
 	int index;
 
-	if (!channel->fixed_buffers || !ring->features.op_vectored_fixed)
+	if (!takes_fixed_buffers(channel, request) || !ring->features.op_vectored_fixed)
 		return -1;
 	index = ring_buffer_index(ring, iov[0].iov_base, iov[0].iov_len);
 	for (unsigned i = 1; i < segments && index >= 0; i++) {
