@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a VMM could reach if it cost nothing: the same requests, from the same file, with nobody between.
- * One thread fills the ring up to its depth, submits with one call, reaps all that has completed, and
- * puts new requests where the completed ones were. It blocks only where nothing has completed. The clock
- * is read once a turn, as the bare guest does, so latencies are comparable: submission to reaping.
+ * What a VMM could reach if it cost nothing: the same requests, from the same file, with nobody
+ * between. One thread fills the ring up to its depth, submits with one call, reaps all that has
+ * completed, and puts new requests where the completed ones were. It blocks only where nothing has
+ * completed. The clock is read once a turn, as the bare guest does, so latencies are comparable:
+ * submission to reaping.
  */
 #include "loop.h"
 
 #include "../guest/random.h"
 #include "measure.h"
+#include "pacer.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 
@@ -23,6 +25,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <linux/fs.h>
+#include <poll.h>
+
+#define KICK UINT64_MAX /* a CQE's user data; others are slots */
 
 struct loop {
 	const struct options *options;
@@ -35,6 +40,7 @@ struct loop {
 	uint64_t blocks, cursor;
 	struct random random;
 	unsigned in_flight;
+	struct pacer *pacer; /* NULL: as many as go */
 	struct measure measure;
 	struct loop_result *result;
 };
@@ -100,8 +106,8 @@ static int make_buffers(struct loop *loop)
 		return 0;
 	all = (struct iovec){loop->buffers, loop->buffers_size};
 	result = io_uring_register_buffers(&loop->ring, &all, 1);
-	return result ? measure_fail("cannot register", "buffers (see ulimit -l; fixed-buffers=0 does without)",
-				result)
+	return result ? measure_fail("cannot register",
+				"buffers (see ulimit -l; fixed-buffers=0 does without)", result)
 	              : 0;
 }
 
@@ -114,7 +120,8 @@ static uint64_t next_offset(struct loop *loop)
 	return loop->cursor++ * loop->options->block;
 }
 
-static void prepare(struct loop *loop, unsigned slot, uint64_t now)
+/* @since: from when its latency counts. */
+static void prepare(struct loop *loop, unsigned slot, uint64_t since)
 {
 	const struct options *options = loop->options;
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);
@@ -131,7 +138,7 @@ static void prepare(struct loop *loop, unsigned slot, uint64_t now)
 		io_uring_prep_read(sqe, 0, buffer, options->block, offset);
 	sqe->flags |= IOSQE_FIXED_FILE;
 	sqe->user_data = slot;
-	loop->submitted_at[slot] = now;
+	loop->submitted_at[slot] = since;
 	loop->in_flight++;
 }
 
@@ -140,7 +147,8 @@ static int complete(struct loop *loop, const struct io_uring_cqe *cqe, uint64_t 
 	if (cqe->res != (int)loop->options->block) {
 		int result = cqe->res < 0 ? cqe->res : -EIO;
 
-		return measure_fail("a request failed or was short on", loop->options->path, result);
+		return measure_fail(
+			"a request failed or was short on", loop->options->path, result);
 	}
 	loop->in_flight--;
 	loop->result->total++;
@@ -151,7 +159,31 @@ static int complete(struct loop *loop, const struct io_uring_cqe *cqe, uint64_t 
 	return 0;
 }
 
-/* Takes all completions; while the time lasts, each one's slot gets the next request. */
+static void watch_kicks(struct loop *loop)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);
+
+	io_uring_prep_poll_multishot(sqe, loop->pacer->kick_fd, POLLIN);
+	sqe->user_data = KICK;
+}
+
+/* While the time lasts, a completed request's slot gets the next one; at a rate the pacer has it.
+ */
+static int take(struct loop *loop, const struct io_uring_cqe *cqe, uint64_t now)
+{
+	int result;
+
+	if (cqe->user_data == KICK) {
+		if (!(cqe->flags & IORING_CQE_F_MORE))
+			watch_kicks(loop);
+		return 0;
+	}
+	result = complete(loop, cqe, now);
+	if (!result && !loop->pacer && now < loop->measure.to)
+		prepare(loop, (unsigned)cqe->user_data, now);
+	return result;
+}
+
 static int reap(struct loop *loop)
 {
 	uint64_t now = clock_ns();
@@ -161,41 +193,83 @@ static int reap(struct loop *loop)
 
 	io_uring_for_each_cqe(&loop->ring, head, cqe)
 	{
-		result = complete(loop, cqe, now);
+		result = take(loop, cqe, now);
 		count++;
 		if (result)
 			break;
-		if (now < loop->measure.to)
-			prepare(loop, (unsigned)cqe->user_data, now);
 	}
 	io_uring_cq_advance(&loop->ring, count);
 	return result;
 }
 
+static int turn(struct loop *loop)
+{
+	/* Waiting for one is free where submission itself has completed some. */
+	int result = io_uring_submit_and_wait(&loop->ring, 1);
+
+	if (result < 0 && result != -EINTR)
+		return measure_fail("cannot submit to", loop->options->path, result);
+	loop->measure.enters++;
+	measure_tick(&loop->measure);
+	return reap(loop);
+}
+
 static int run(struct loop *loop)
 {
 	uint64_t start = clock_ns();
+	int result = 0;
+
+	for (unsigned slot = 0; slot < loop->options->depth; slot++)
+		prepare(loop, slot, start);
+	while (!result && loop->in_flight)
+		result = turn(loop);
+	return result;
+}
+
+/* ---- at a rate ---- */
+
+/* One batch of what there is, to its end; or one sleep, where there is nothing. */
+static int rated_batch(struct loop *loop)
+{
+	unsigned count = min_of(pacer_look(loop->pacer), loop->options->depth);
+	int result;
+
+	for (unsigned slot = 0; slot < count; slot++)
+		prepare(loop, slot, pacer_take(loop->pacer));
+	do {
+		result = turn(loop);
+	} while (!result && loop->in_flight);
+	pacer_complete(loop->pacer);
+	return result;
+}
+
+static int run_rated(struct loop *loop)
+{
+	const struct options *options = loop->options;
+	struct pacer pacer;
+	int result = pacer_start(&pacer, options->rate, options->depth, loop->measure.to);
+
+	if (result)
+		return result;
+	loop->pacer = &pacer;
+	watch_kicks(loop);
+	while (!result && !pacer_is_over(&pacer))
+		result = rated_batch(loop);
+	pacer_stop(&pacer);
+	return result;
+}
+
+static int measured_run(struct loop *loop)
+{
 	int result;
 
 	measure_start(&loop->measure, loop->options);
-	for (unsigned slot = 0; slot < loop->options->depth; slot++)
-		prepare(loop, slot, start);
-	while (loop->in_flight) {
-		/* Waiting for one is free where submission itself has completed some. */
-		result = io_uring_submit_and_wait(&loop->ring, 1);
-		if (result < 0 && result != -EINTR)
-			return measure_fail("cannot submit to", loop->options->path, result);
-		loop->measure.enters++;
-		measure_tick(&loop->measure);
-		result = reap(loop);
-		if (result)
-			return result;
-	}
+	result = loop->options->rate ? run_rated(loop) : run(loop);
 	measure_tick(&loop->measure);
 	loop->result->measured_ns = loop->options->time_ns;
 	loop->result->cpu_ns = loop->measure.cpu_ns;
 	loop->result->enters = loop->measure.enters_measured;
-	return 0;
+	return result;
 }
 
 static void loop_deinit(struct loop *loop)
@@ -220,12 +294,14 @@ int loop_run(const struct options *options, struct loop_result *ret_result)
 	random_init(&loop.random, options->seed * 1000);
 	result = open_file(&loop);
 	if (!result)
-		result = measure_ring(&loop.ring, options->depth, &loop.fd, 1);
+		/* At a rate there is the poll for kicks too. */
+		result = measure_ring(
+			&loop.ring, options->depth + (options->rate != 0), &loop.fd, 1);
 	loop.ring_made = !result;
 	if (!result)
 		result = make_buffers(&loop);
 	if (!result)
-		result = run(&loop);
+		result = measured_run(&loop);
 	loop_deinit(&loop);
 	if (!result)
 		*ret_result = *measured;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * host_loop: the host's own limit, as one line of JSON with the names that the bare guest uses, so that
- * one reader understands both.
+ * host_loop: the host's own limit, as one line of JSON with the names that the bare guest uses, so
+ * that one reader understands both.
  */
 #include "frames.h"
 #include "loop.h"
@@ -44,12 +44,12 @@ static void print_result(const struct options *options, const struct loop_result
 		(unsigned long long)result->total, (unsigned long long)result->cpu_ns,
 		(unsigned long long)result->enters);
 	printf("\"params\":{\"rw\":\"%s\",\"bs\":%u,\"bs-max\":%u,\"qd\":%u,\"queues\":1,"
-	       "\"direct\":%d,\"fixed-buffers\":%d,\"size\":%llu,\"seed\":%llu,"
+	       "\"direct\":%d,\"fixed-buffers\":%d,\"rate\":%llu,\"size\":%llu,\"seed\":%llu,"
 	       "\"time_ns\":%llu,\"warmup_ns\":%llu}}\n",
-		options_rw(options), options->block, options->block, options->depth, options->direct,
-		options->fixed_buffers, (unsigned long long)result->size,
-		(unsigned long long)options->seed, (unsigned long long)options->time_ns,
-		(unsigned long long)options->warmup_ns);
+		options_rw(options), options->block, options->block, options->depth,
+		options->direct, options->fixed_buffers, (unsigned long long)options->rate,
+		(unsigned long long)result->size, (unsigned long long)options->seed,
+		(unsigned long long)options->time_ns, (unsigned long long)options->warmup_ns);
 }
 
 static int run_loop(const struct options *options)

@@ -36,11 +36,14 @@ int measure_ring(struct io_uring *ring, unsigned entries, const int *fds, unsign
 	return 0;
 }
 
-static uint64_t cpu_ns(void)
+/* Of the process, so with the kernel's workers; at a rate, of the loop, for the pacer burns a CPU.
+ */
+static uint64_t cpu_ns(const struct measure *measure)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	clock_gettime(
+		measure->one_thread ? CLOCK_THREAD_CPUTIME_ID : CLOCK_PROCESS_CPUTIME_ID, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
@@ -48,7 +51,8 @@ void measure_start(struct measure *measure, const struct options *options)
 {
 	uint64_t now = clock_ns();
 
-	*measure = (struct measure){.from = now + options->warmup_ns};
+	*measure = (struct measure){
+		.from = now + options->warmup_ns, .one_thread = options->rate != 0};
 	measure->to = measure->from + options->time_ns;
 }
 
@@ -59,12 +63,12 @@ enum measure_state measure_tick(struct measure *measure)
 	if (measure->state == MEASURE_WARMUP && now >= measure->from && now < measure->to) {
 		measure->state = MEASURE_ON;
 		measure->began = now;
-		measure->cpu_from = cpu_ns();
+		measure->cpu_from = cpu_ns(measure);
 		measure->enters_from = measure->enters;
 	} else if (measure->state != MEASURE_OVER && now >= measure->to) {
 		if (measure->state == MEASURE_ON) {
 			measure->measured_ns = now - measure->began;
-			measure->cpu_ns = cpu_ns() - measure->cpu_from;
+			measure->cpu_ns = cpu_ns(measure) - measure->cpu_from;
 			measure->enters_measured = measure->enters - measure->enters_from;
 		}
 		measure->state = MEASURE_OVER;

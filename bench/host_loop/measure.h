@@ -14,9 +14,10 @@ struct measure {
 	uint64_t from, to;    /* when to measure, clock_ns() */
 	uint64_t enters;      /* io_uring_enter calls up to now; the loop counts them */
 	uint64_t measured_ns; /* how long it was in fact */
-	uint64_t cpu_ns;      /* of this process meanwhile, kernel included */
+	uint64_t cpu_ns;      /* of this process, or with rate= of this thread, kernel included */
 	uint64_t enters_measured;
 	/* Private. */
+	bool one_thread;
 	uint64_t began, cpu_from, enters_from;
 };
 

@@ -52,6 +52,11 @@ static int apply_qd(struct options *options, const char *value)
 	return 0;
 }
 
+static int apply_rate(struct options *options, const char *value)
+{
+	return parse_number(value, 1, RATE_MAX, &options->rate);
+}
+
 static int apply_size(struct options *options, const char *value)
 {
 	return parse_size(value, &options->size);
@@ -127,21 +132,25 @@ static const struct {
 	{"rw", "read, write, randread (default) or randwrite", apply_rw},
 	{"bs", "bytes of a request, 512 to 16M (default 4096)", apply_bs},
 	{"qd", "requests in flight, 1 to 4096 (default 32)", apply_qd},
+	{"rate", "requests a second, 1 to 10000000 (default: as many as go)", apply_rate},
 	{"size", "bytes of the file that are used (default: all)", apply_size},
 	{"seed", "of the random places (default 1)", apply_seed},
 	{"time", "seconds that are measured (default 5)", apply_time},
 	{"warmup", "seconds before them (default 0.5)", apply_warmup},
 	{"direct", "1: O_DIRECT; 0 (default): page cache", apply_direct},
-	{"to", "with tap:NAME: the tap that the frames arrive at (default: nobody reads them)", apply_to},
-	{"frame", "bytes of a frame or TCP segment, 64 to 9014 (default 64; with gso= 1514)", apply_frame},
-	{"gso", "bytes of a TCP frame that is to be cut up, 9014 to 65535; 0 (default): none", apply_gso},
+	{"to", "with tap:NAME: the tap that the frames arrive at (default: nobody reads them)",
+		apply_to},
+	{"frame", "bytes of a frame or TCP segment, 64 to 9014 (default 64; with gso= 1514)",
+		apply_frame},
+	{"gso", "bytes of a TCP frame that is to be cut up, 9014 to 65535; 0 (default): none",
+		apply_gso},
 	{"fixed-buffers", "1 (default): registered buffers; 0: plain", apply_fixed_buffers},
 };
 
 static void print_usage(FILE *file)
 {
 	fputs("usage: host_loop FILE|tap:NAME [NAME=VALUE...]\n"
-	      "The host's own limit: one thread, one io_uring, a fixed file. Prints one JSON line.\n"
+	      "The host's own limit, as one line of JSON: one thread, one io_uring, a fixed file.\n"
 	      "FILE is read or written; tap:NAME gets frames.\n",
 		file);
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
@@ -195,6 +204,10 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 
 		if (result)
 			return result;
+	}
+	if (options.tap && options.rate) {
+		fputs("host_loop: rate= is for files, not for taps\n", stderr);
+		return -EINVAL;
 	}
 	if (!options.frame)
 		options.frame = options.gso ? 1514 : 64;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command line of host_loop: FILE or tap:NAME, then words NAME=VALUE spelt as the bare guest spells them. */
+/* The command line of host_loop: FILE or tap:NAME, then words NAME=VALUE spelt as the bare guest
+ * spells them. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #define DEPTH_MAX 4096
+#define RATE_MAX  10000000
 
 struct options {
 	const char *path; /* NULL: frames */
@@ -16,6 +18,7 @@ struct options {
 	bool fixed_buffers; /* READ_FIXED, WRITE_FIXED */
 	uint32_t block;     /* bytes of a request, a multiple of 512 */
 	uint32_t depth;     /* requests in flight, frames of a batch */
+	uint64_t rate;      /* requests a second; 0: as many as go */
 	uint32_t frame;     /* bytes of a frame, or of a segment */
 	uint32_t gso;       /* bytes of a frame that is to be cut up; 0: none is */
 	uint64_t size;      /* bytes of the file that are used; 0: all */

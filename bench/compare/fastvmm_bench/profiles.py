@@ -52,7 +52,7 @@ def _interrupts(depths):
 
 
 def _rates(rates, mode="poll"):
-    return [_blk(f"rate-{rate // 1000}k-{mode}", qd=32, rate=rate, mode=mode, host_limit=False,
+    return [_blk(f"rate-{rate // 1000}k-{mode}", qd=32, rate=rate, mode=mode, host_limit=mode == "poll",
                  metric="cpu_io_ns_per_io", like=f"rate-{rate // 1000}k-{mode}",
                  sweep="load" if mode == "poll" else "", sweep_x=rate, row="7") for rate in rates]
 

@@ -11,7 +11,8 @@ from .workload import milliseconds
 
 class HostLoop(Setting):
     family = "host"
-    thread_roles = (("kernel", r"iou-"), ("worker", r""))
+    # The pacer stands for the guest where requests come at a rate.
+    thread_roles = (("kernel", r"iou-"), ("vcpu", r"pacer"), ("worker", r""))
 
     def __init__(self, program):
         super().__init__("host", "host: bare io_uring loop, fixed files and buffers",
@@ -40,6 +41,8 @@ class HostLoop(Setting):
                  "qd": workload.depth, "time": _seconds(context.seconds),
                  "warmup": _seconds(context.warmup),
                  "direct": int(workload.cache == "none")}
+        if "rate" in workload.words:
+            words["rate"] = workload.words["rate"]
         return Launch([self.program, context.disk_path(0), *_spelt(words)])
 
 
@@ -54,7 +57,7 @@ class HostFio(Setting):
         super().__init__("host-fio", "host: fio, registered files and buffers", {"program": "fio"})
 
     def refuses(self, workload):
-        if workload.kind != "blk" or not workload.host_limit:
+        if workload.kind != "blk" or not workload.host_limit or "rate" in workload.words:
             return "no counterpart on the host"
         if not shutil.which("fio"):
             return "fio is not installed (tools/setup)"
