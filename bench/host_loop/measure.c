@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 int measure_fail(const char *what, const char *subject, int result)
 {
@@ -36,23 +35,12 @@ int measure_ring(struct io_uring *ring, unsigned entries, const int *fds, unsign
 	return 0;
 }
 
-/* Of the process, so with the kernel's workers; at a rate, of the loop, for the pacer burns a CPU.
- */
-static uint64_t cpu_ns(const struct measure *measure)
-{
-	struct timespec now;
-
-	clock_gettime(
-		measure->one_thread ? CLOCK_THREAD_CPUTIME_ID : CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void measure_start(struct measure *measure, const struct options *options)
 {
 	uint64_t now = clock_ns();
 
-	*measure = (struct measure){
-		.from = now + options->warmup_ns, .one_thread = options->rate != 0};
+	*measure = (struct measure){.from = now + options->warmup_ns,
+		.cpu_clock = options->rate ? CLOCK_THREAD_CPUTIME_ID : CLOCK_PROCESS_CPUTIME_ID};
 	measure->to = measure->from + options->time_ns;
 }
 
@@ -63,12 +51,12 @@ enum measure_state measure_tick(struct measure *measure)
 	if (measure->state == MEASURE_WARMUP && now >= measure->from && now < measure->to) {
 		measure->state = MEASURE_ON;
 		measure->began = now;
-		measure->cpu_from = cpu_ns(measure);
+		measure->cpu_from = clock_read_ns(measure->cpu_clock);
 		measure->enters_from = measure->enters;
 	} else if (measure->state != MEASURE_OVER && now >= measure->to) {
 		if (measure->state == MEASURE_ON) {
 			measure->measured_ns = now - measure->began;
-			measure->cpu_ns = cpu_ns(measure) - measure->cpu_from;
+			measure->cpu_ns = clock_read_ns(measure->cpu_clock) - measure->cpu_from;
 			measure->enters_measured = measure->enters - measure->enters_from;
 		}
 		measure->state = MEASURE_OVER;

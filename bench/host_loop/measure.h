@@ -6,6 +6,7 @@
 
 #include <liburing.h>
 #include <stdint.h>
+#include <time.h>
 
 enum measure_state { MEASURE_WARMUP, MEASURE_ON, MEASURE_OVER };
 
@@ -17,7 +18,7 @@ struct measure {
 	uint64_t cpu_ns;      /* of this process, or with rate= of this thread, kernel included */
 	uint64_t enters_measured;
 	/* Private. */
-	bool one_thread;
+	clockid_t cpu_clock; /* the process', so with kernel workers; with rate= not the pacer's */
 	uint64_t began, cpu_from, enters_from;
 };
 

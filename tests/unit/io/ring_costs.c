@@ -115,14 +115,6 @@ struct kick_round {
 	uint64_t cpu_ns;
 };
 
-static uint64_t thread_cpu_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static void *answer_kicks(void *argument)
 {
 	struct kick_round *round = argument;
@@ -133,12 +125,12 @@ static void *answer_kicks(void *argument)
 	make_ring(&waiter.ring);
 	waiter.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	epoll_ctl(waiter.epoll_fd, EPOLL_CTL_ADD, waiter.event_fd, &event);
-	begin = thread_cpu_ns();
+	begin = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 	for (unsigned i = 1; i <= KICKS; i++) {
 		round->way->wait(&waiter);
 		atomic_store_explicit(&round->answered, i, memory_order_release);
 	}
-	round->cpu_ns = thread_cpu_ns() - begin;
+	round->cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
 	close(waiter.epoll_fd);
 	io_uring_queue_exit(&waiter.ring);
 	return NULL;

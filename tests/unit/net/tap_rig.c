@@ -3,7 +3,6 @@
 
 #include "io/worker.h"
 #include "util/bytes.h"
-#include "util/clock.h"
 #include "util/error.h"
 
 #include <arpa/inet.h>
@@ -173,16 +172,4 @@ size_t tap_rig_host_receive(struct tap_rig *rig, uint8_t *frame, size_t size)
 
 	cr_assert_gt(length, HOST_HEADER_BYTES);
 	return (size_t)length;
-}
-
-void tap_rig_wait_counter(const struct counter *counter, uint64_t value)
-{
-	uint64_t start = clock_ns();
-
-	while (counter_read(counter) < value) {
-		cr_assert_lt(clock_ns() - start, TAP_RIG_TIMEOUT_MS * 1000000ull,
-			"the counter stays at %llu of %llu",
-			(unsigned long long)counter_read(counter), (unsigned long long)value);
-		sched_yield();
-	}
 }

@@ -65,5 +65,3 @@ void tap_rig_host_send(struct tap_rig *rig, const uint8_t *frame, size_t length)
 
 /* What the guest sent, as the host sees it, behind a virtio header of 10 bytes. */
 size_t tap_rig_host_receive(struct tap_rig *rig, uint8_t *frame, size_t size);
-
-void tap_rig_wait_counter(const struct counter *counter, uint64_t value);
