@@ -34,8 +34,11 @@ class Terminal:
             left = deadline - time.monotonic()
             expect(left > 0, f"no \"{pattern}\" on the console within {seconds} s:\n"
                    + self.text[-3000:])
+            ended = self.process.poll() is not None
             if select.select([self.master], [], [], min(left, 1))[0]:
                 self.text += os.read(self.master, 65536).decode(errors="replace")
+            else:
+                expect(not ended, f"fastvmm ended before \"{pattern}\":\n{self.text[-3000:]}")
 
     def type(self, text):
         os.write(self.master, text.encode())
