@@ -243,19 +243,31 @@ static void advance(struct blk_queue *queue, uint64_t now)
 	}
 }
 
-static unsigned turn(struct task *task)
+/* Takes what is used, a queue full at most; @now is read again where there is anything. */
+static unsigned take_used(struct blk_queue *queue, uint64_t *now)
 {
-	struct blk_queue *queue = (struct blk_queue *)task;
-	uint64_t now = cpu_tsc();
 	unsigned done = 0;
 	uint16_t slot;
 	uint32_t length;
 
 	while (done < queue->options->depth && virtq_take(&queue->ring, &slot, &length)) {
 		if (done++ == 0)
-			now = cpu_tsc();
-		complete(queue, slot, length, now);
+			*now = cpu_tsc();
+		complete(queue, slot, length, *now);
 	}
+	return done;
+}
+
+static unsigned turn(struct task *task)
+{
+	struct blk_queue *queue = (struct blk_queue *)task;
+	uint64_t now = cpu_tsc();
+	unsigned done = take_used(queue, &now);
+
+	/* As the callback of a driver: what comes from here on interrupts, what came before does
+	 * not. */
+	while (queue->options->mode == MODE_CALLBACK && virtq_enable_interrupts(&queue->ring))
+		done += take_used(queue, &now);
 	advance(queue, now);
 	done += submit_all(queue, now);
 	if (queue->stage == BLK_READ_BACK && queue->free_count == queue->options->depth)

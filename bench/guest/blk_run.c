@@ -39,8 +39,9 @@ static void check_disk(const struct options *options, const struct blk_disk *dis
 		finish_fail("disk %u does not offer WRITE_ZEROES", disk->index);
 	if (options->rw == RW_FLUSH && !disk->has_flush)
 		finish_fail("disk %u does not offer FLUSH", disk->index);
-	if (options->interrupts && !disk->device->msix_entries)
-		finish_fail("disk %u has no MSI-X, mode=irq wants it", disk->index);
+	if (options->mode != MODE_POLL && !disk->device->msix_entries)
+		finish_fail(
+			"disk %u has no MSI-X, mode=irq and mode=callback want it", disk->index);
 }
 
 static void set_up_disk(struct run *run, struct blk_disk *disk, unsigned queues)

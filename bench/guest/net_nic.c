@@ -142,7 +142,9 @@ static void set_pairs(struct net_nic *nic)
 	if (nic->pairs > nic->max_pairs)
 		finish_fail("NIC %u has %u queue pairs, pairs=%u", nic->index, nic->max_pairs,
 			nic->pairs);
-	if (nic->options->interrupts && !nic->device->msix_entries)
+	if (nic->options->mode == MODE_CALLBACK)
+		finish_fail("mode=callback is for blk; net takes mode=poll and mode=irq");
+	if (nic->options->mode == MODE_IRQ && !nic->device->msix_entries)
 		finish_fail("NIC %u has no MSI-X, mode=irq wants it", nic->index);
 }
 

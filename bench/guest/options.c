@@ -38,7 +38,7 @@ static const char *const apic_words[] = {"auto", "xapic", "x2apic", NULL};
 static const char *const ring_words[] = {"split", "packed", NULL};
 static const char *const verify_words[] = {"0", "1", "fill", "check", NULL};
 static const char *const layout_words[] = {"plain", "random", NULL};
-static const char *const mode_words[] = {"poll", "irq", NULL};
+static const char *const mode_words[] = {"poll", "irq", "callback", NULL};
 static const char *const exit_words[] = {"poweroff", "debug", NULL};
 static const char *const direction_words[] = {"tx", "rx", "both", "reflect", "pair", "echo", NULL};
 static const char *const gso_words[] = {"tcp", "udp", NULL};
@@ -53,7 +53,7 @@ static const struct option table[] = {
 	{"pci-window", KIND_NUMBER64, AT(pci_window), 1 << 20, 0xf0000000, NULL},
 	{"queues", KIND_ALL, AT(queues), 1, 256, NULL},
 	{"queue-size", KIND_NUMBER32, AT(queue_size), 2, 32768, NULL},
-	{"mode", KIND_WORD, AT(interrupts), 0, 0, mode_words},
+	{"mode", KIND_WORD, AT(mode), 0, 0, mode_words},
 	{"ring", KIND_WORD, AT(ring), 0, 0, ring_words},
 	{"indirect", KIND_SWITCH, AT(indirect), 0, 0, NULL},
 	{"event-idx", KIND_SWITCH, AT(event_index), 0, 0, NULL},
@@ -323,7 +323,7 @@ static bool parse_choice(const struct option *option, struct word value, void *p
 
 	if (!parse_word(option->kind == KIND_BOOL ? &two : option, value, &number))
 		return false;
-	if (option->kind == KIND_BOOL || option->words == mode_words || option->words == exit_words)
+	if (option->kind == KIND_BOOL || option->words == exit_words)
 		*(bool *)place = number;
 	else
 		*(unsigned *)place =

@@ -17,6 +17,11 @@ enum option_switch { SWITCH_AUTO, SWITCH_OFF, SWITCH_ON };
 enum option_workload { WORKLOAD_NONE, WORKLOAD_BLK, WORKLOAD_NET, WORKLOAD_IDLE, WORKLOAD_INFO };
 enum option_apic { APIC_AUTO, APIC_XAPIC, APIC_X2APIC };
 enum option_ring { RING_SPLIT, RING_PACKED };
+/*
+ * What a driver does about answers. IRQ looks once more before it asks to be interrupted; CALLBACK,
+ * as Linux' drivers, looks only when it has been.
+ */
+enum option_mode { MODE_POLL, MODE_IRQ, MODE_CALLBACK };
 enum option_verify { VERIFY_OFF, VERIFY_ON, VERIFY_FILL, VERIFY_CHECK };
 enum option_layout { LAYOUT_PLAIN, LAYOUT_RANDOM };
 
@@ -53,7 +58,7 @@ struct options {
 	/* any device */
 	uint32_t queues; /* per device; 0: all it has */
 	uint32_t queue_size;
-	bool interrupts; /* mode=irq */
+	enum option_mode mode;
 	enum option_ring ring;
 	enum option_switch indirect, event_index, in_order;
 	uint64_t time_ns, warmup_ns, timeout_ns;

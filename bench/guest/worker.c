@@ -4,7 +4,7 @@
  * round found nothing it asks every queue for an interrupt and looks at it once more; then it
  * sleeps in the gate, which returns at once if the counter has moved. A timer tick every 100 ms
  * bounds the sleep, so a lost interrupt shows as latency and a lost request as a timeout, not as a
- * hang.
+ * hang. With mode=callback the tasks have asked already, and every round ends in the gate.
  */
 #include "worker.h"
 
@@ -64,6 +64,7 @@ static void halt(struct worker *worker, uint64_t seen, uint64_t due)
 
 static void sleep(struct worker *worker, uint64_t seen)
 {
+	bool asks = worker->options->mode == MODE_IRQ;
 	uint64_t due = UINT64_MAX, now = cpu_tsc();
 	bool pending = false;
 
@@ -73,14 +74,14 @@ static void sleep(struct worker *worker, uint64_t seen)
 
 		if (!is_mine(worker, i) || task->done)
 			continue;
-		pending |= enable_interrupts(task);
+		pending |= asks && enable_interrupts(task);
 		next = task->ops->next_due(task, now);
 		due = next < due ? next : due;
 	}
 	if (!pending && due > clock_to_ticks(NOT_WORTH_A_SLEEP))
 		halt(worker, seen, due);
 	for (unsigned i = 0; i < worker->count; i++) {
-		if (is_mine(worker, i))
+		if (asks && is_mine(worker, i))
 			disable_interrupts(worker->tasks[i]);
 	}
 }
@@ -105,7 +106,7 @@ static void start(struct worker *worker)
 		if (is_mine(worker, i))
 			worker->tasks[i]->ops->prepare(worker->tasks[i]);
 	}
-	if (worker->options->interrupts)
+	if (worker->options->mode != MODE_POLL)
 		apic_timer(TICK, true);
 	smp_barrier(worker->cpus);
 	for (unsigned i = 0; i < worker->count; i++) {
@@ -118,6 +119,7 @@ static void work(void *argument)
 {
 	struct worker *worker = argument;
 	const struct cpu *cpu = &cpu_table[worker->cpu];
+	enum option_mode mode = worker->options->mode;
 	unsigned handled;
 
 	start(worker);
@@ -126,14 +128,14 @@ static void work(void *argument)
 
 		if (!work_round(worker, &handled))
 			break;
-		if (handled)
+		if (handled && mode != MODE_CALLBACK)
 			continue;
-		if (worker->options->interrupts)
+		if (mode != MODE_POLL)
 			sleep(worker, seen);
 		else
 			cpu_relax();
 	}
-	if (worker->options->interrupts)
+	if (mode != MODE_POLL)
 		apic_timer(0, false);
 }
 

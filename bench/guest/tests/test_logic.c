@@ -178,7 +178,7 @@ Test(options, defaults)
 	cr_assert_eq(o.depth, 32);
 	cr_assert_eq(o.block_min, 4096);
 	cr_assert_eq(o.cpus, 1);
-	cr_assert(!o.interrupts);
+	cr_assert_eq(o.mode, MODE_POLL);
 	cr_assert_eq(good("net").depth, 256);
 	cr_assert_eq(good("net").frame, 64);
 	cr_assert_eq(good("net gso=65536").frame, 1514);
@@ -197,7 +197,8 @@ Test(options, all_kinds)
 	cr_assert_eq(o.depth, 7);
 	cr_assert_eq(o.queues, 0);
 	cr_assert_eq(o.cpus, 0);
-	cr_assert(o.interrupts);
+	cr_assert_eq(o.mode, MODE_IRQ);
+	cr_assert_eq(good("blk mode=callback").mode, MODE_CALLBACK);
 	cr_assert_eq(o.time_ns, 250000000);
 	cr_assert_eq(o.warmup_ns, 20000);
 	cr_assert_eq(o.timeout_ns, 3000000000);
