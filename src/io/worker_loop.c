@@ -232,17 +232,20 @@ static bool serve(struct io_worker *worker)
 	return served;
 }
 
-/* Sources without an open window go to sleep at once, so that the enter below may wait. */
+/*
+ * Sources without an open window go to sleep, so that the enter below may wait. A source whose own
+ * completions are spun for keeps it from waiting: another look costs less than a kick.
+ */
 static void arm_closed(struct io_worker *worker)
 {
+	for (struct io_source *source = worker->touched; source; source = source->next_touched)
+		update_completion(worker, source);
 	for (unsigned i = worker->active_count; i-- > 0;) {
 		struct io_source *source = worker->active[i];
 
-		if (!avail_length(worker, source))
+		if (!source->completion_polled && !avail_length(worker, source))
 			try_arm(worker, source);
 	}
-	for (struct io_source *source = worker->touched; source; source = source->next_touched)
-		update_completion(worker, source);
 }
 
 static bool has_commands(const struct io_worker *worker)
@@ -375,18 +378,24 @@ static bool reap(struct io_worker *worker)
 	return true;
 }
 
-/* After a flush: an armed source whose driver is likely to come back soon is polled again. */
-static void settle(struct io_worker *worker, struct io_source *source)
+/*
+ * Tells the driver what was done; where it is likely to come back soon, first that the source is
+ * polled, or it would kick with what it does about the answers.
+ */
+static unsigned flush_source(struct io_worker *worker, struct io_source *source)
 {
+	unsigned signals;
+
+	if (!source->active && avail_length(worker, source)) {
+		source->slept = false;
+		worker_set_active(worker, source);
+	}
+	signals = source->ops->flush(source);
 	update_completion(worker, source);
 	source->avail.since_ns = 0; /* the wait for the driver begins here */
-	if (source->active)
-		return;
-	if (avail_length(worker, source))
-		source->slept = false;
-	else if (!source->ops->poll(source))
-		return;
-	worker_set_active(worker, source);
+	if (!source->active && source->ops->poll(source))
+		worker_set_active(worker, source);
+	return signals;
 }
 
 static void flush(struct io_worker *worker)
@@ -399,8 +408,7 @@ static void flush(struct io_worker *worker)
 		struct io_source *next = source->next_touched;
 
 		source->touched = false;
-		signals += source->ops->flush(source);
-		settle(worker, source);
+		signals += flush_source(worker, source);
 		source = next;
 	}
 	if (signals)
@@ -459,11 +467,6 @@ static void check_stopping(struct io_worker *worker)
 
 /* ---- spinning and sleeping ---- */
 
-static void relax(void)
-{
-	__builtin_ia32_pause();
-}
-
 static bool anything_new(const struct io_worker *worker)
 {
 	if (ring_has_cqe(&worker->ring) || ring_needs_enter(&worker->ring) || has_commands(worker))
@@ -512,7 +515,8 @@ static void tick(struct io_worker *worker)
 	for (unsigned i = worker->active_count; i-- > 0;) {
 		struct io_source *source = worker->active[i];
 
-		if (window_expired(worker, &source->avail, avail_length(worker, source)))
+		if (!source->completion_polled &&
+			window_expired(worker, &source->avail, avail_length(worker, source)))
 			try_arm(worker, source);
 	}
 	for (unsigned i = 1; i < worker->slots_end && worker->completion_polled; i++) {
@@ -540,7 +544,7 @@ static void spin(struct io_worker *worker)
 	}
 	while (worker->looks + looks < limit && !anything_new(worker)) {
 		if (looks++ >= EAGER_LOOKS)
-			relax();
+			__builtin_ia32_pause();
 	}
 	worker->looks += looks;
 	counter_add(&worker->counters.spins, looks);

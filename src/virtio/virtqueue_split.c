@@ -170,8 +170,10 @@ static void split_enable_kicks(struct virtqueue *queue)
 
 static void split_disable_kicks(struct virtqueue *queue)
 {
-	/* With event indices there is nothing to do: the driver kicks once an event, not again. */
-	if (!queue->layout.event_idx)
+	/* An event that has been: the driver comes to it again in 65536 chains, and kicks once. */
+	if (queue->layout.event_idx)
+		__atomic_store_n(avail_event(queue), (uint16_t)(queue->next_avail - 1), __ATOMIC_RELAXED);
+	else
 		__atomic_store_n(
 			&used_ring(queue)->flags, VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
 }
