@@ -264,8 +264,7 @@ static unsigned turn(struct task *task)
 	uint64_t now = cpu_tsc();
 	unsigned done = take_used(queue, &now);
 
-	/* As the callback of a driver: what comes from here on interrupts, what came before does
-	 * not. */
+	/* As a driver's callback: what comes from here on interrupts, what came before does not. */
 	while (queue->options->mode == MODE_CALLBACK && virtq_enable_interrupts(&queue->ring))
 		done += take_used(queue, &now);
 	advance(queue, now);

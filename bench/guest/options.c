@@ -469,6 +469,11 @@ const char *options_rw_name(enum option_rw rw)
 	return rw_words[rw];
 }
 
+const char *options_mode_name(enum option_mode mode)
+{
+	return mode_words[mode];
+}
+
 const char *options_direction_name(enum option_direction direction)
 {
 	return direction_words[direction];

@@ -104,5 +104,6 @@ bool options_parse(struct options *ret_options, const char *command_line, char *
 
 /* "randread", ... as written on the command line. */
 const char *options_rw_name(enum option_rw rw);
+const char *options_mode_name(enum option_mode mode);
 const char *options_direction_name(enum option_direction direction);
 const char *options_verify_name(enum option_verify verify);

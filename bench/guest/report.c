@@ -60,9 +60,8 @@ void report_machine(struct json *json, unsigned cpus)
 void report_ring(struct json *json, const struct options *options)
 {
 	static const char *const switches[] = {"auto", "0", "1"};
-	static const char *const modes[] = {"poll", "irq", "callback"};
 
-	json_string(json, "mode", modes[options->mode]);
+	json_string(json, "mode", options_mode_name(options->mode));
 	json_string(json, "ring", options->ring == RING_PACKED ? "packed" : "split");
 	json_string(json, "indirect", switches[options->indirect]);
 	json_string(json, "event-idx", switches[options->event_index]);

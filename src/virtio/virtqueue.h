@@ -229,8 +229,8 @@ bool virtqueue_need_interrupt(struct virtqueue *queue);
 bool virtqueue_rearm(struct virtqueue *queue);
 
 /*
- * Tells the driver that kicks are not needed while the worker looks by itself. A hint: a driver that
- * has read the old wish, or has made 65536 chains available since (split ring with EVENT_IDX), kicks
- * once all the same.
+ * Tells the driver that kicks are not needed while the worker looks by itself. A hint: a driver
+ * that has read the old wish, or has made 65536 chains available since (split ring with EVENT_IDX),
+ * kicks once all the same.
  */
 void virtqueue_disarm(struct virtqueue *queue);

@@ -172,7 +172,8 @@ static void split_disable_kicks(struct virtqueue *queue)
 {
 	/* An event that has been: the driver comes to it again in 65536 chains, and kicks once. */
 	if (queue->layout.event_idx)
-		__atomic_store_n(avail_event(queue), (uint16_t)(queue->next_avail - 1), __ATOMIC_RELAXED);
+		__atomic_store_n(
+			avail_event(queue), (uint16_t)(queue->next_avail - 1), __ATOMIC_RELAXED);
 	else
 		__atomic_store_n(
 			&used_ring(queue)->flags, VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);

@@ -3,7 +3,7 @@
 import functools
 import time
 
-from guest import GUESTS, Failure, Skip, expect, host_mebibytes, run_bounded
+from guest import Failure, Skip, expect, host_mebibytes, run_bounded
 
 # What every guest says about itself. Warnings of the kernel about its machine are failures, but for
 # one: the disposable host's emulated processor reports a size of its extended state that puzzles

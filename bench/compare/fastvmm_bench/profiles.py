@@ -46,10 +46,10 @@ def _workers(count):
                  cache="none", also=("cpu_io_ns_per_io",))]
 
 
-def _interrupts(depths, mode="callback", row="6"):
+def _interrupts(depths, mode="callback"):
     """With mode=irq the guest looks once more before it waits: a VMM that has it kicked gains by that."""
     return [_blk(f"{mode}-randread-4k-qd{depth}", qd=depth, mode=mode, host_limit=False,
-                 like=f"{mode}-qd{depth}", row=row) for depth in depths]
+                 like=f"{mode}-qd{depth}", row="6" if mode == "callback" else "") for depth in depths]
 
 
 def _rates(rates, mode="poll"):
@@ -149,7 +149,8 @@ PROFILES = {
         "limit": None, "syscalls": True, "fio": True,
         "workloads": lambda: (_cached_depths((1, 2, 4, 8, 16, 32, 64, 128)) + _queues((1, 2, 4))
                               + _other_patterns() + _direct((1, 32, 128)) + _workers(2)
-                              + _interrupts((1, 32)) + _interrupts((1, 32), "irq", "") + _rates((10000, 20000, 50000, 100000, 200000))
+                              + _interrupts((1, 32)) + _interrupts((1, 32), "irq")
+                              + _rates((10000, 20000, 50000, 100000, 200000))
                               + _rates((20000,), "irq") + _still() + _growth()),
     },
     "table5": {
