@@ -260,7 +260,8 @@ void io_source_init(
 	struct io_source *source, const struct io_source_ops *ops, int kick_fd, unsigned poll_us)
 {
 	*source = (struct io_source){.ops = ops, .kick_fd = kick_fd};
-	poll_window_init(&source->avail, poll_limit(poll_us));
+	poll_window_init(&source->avail_idle, poll_limit(poll_us));
+	poll_window_init(&source->avail_busy, min_of(poll_limit(poll_us), IO_BUSY_LIMIT_NS));
 	poll_window_init(&source->completion, poll_limit(poll_us));
 }
 

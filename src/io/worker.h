@@ -39,6 +39,9 @@ struct io_worker;
 
 #define IO_SOURCES_MAX 1024
 
+/* How long to look at most while the host is at work: a late look costs little then. */
+#define IO_BUSY_LIMIT_NS 5000u
+
 /*
  * What a source does. All are called by the owner, none may block, allocate, lock or log but for
  * what virtio_device_fail() does once.
@@ -108,7 +111,8 @@ struct io_source {
 	bool completion_polled; /* its completions are spun for */
 	bool slept;             /* what comes next is not polled for: a kick or chance brings it */
 	struct io_source *next_touched;
-	struct poll_window avail;      /* gaps between requests of the driver */
+	struct poll_window avail_idle; /* gaps until the driver's next request, nothing in flight */
+	struct poll_window avail_busy; /* the same, something in flight */
 	struct poll_window completion; /* gaps until the host's next completion */
 	sem_t *detached;               /* posted once stopped and drained */
 };

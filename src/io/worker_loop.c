@@ -17,6 +17,7 @@
  * nothing. So a busy turn reads no clock at all, and a sleep ends with one reading.
  */
 #include "io/worker_private.h"
+#include "io/worker_window.h"
 
 #include "util/clock.h"
 #include "util/log.h"
@@ -27,62 +28,12 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define TICK           64u /* looks between two readings of the clock */
-#define EAGER_LOOKS    32u /* before the first pause: an answer within half a microsecond */
-#define BUSY_LIMIT_NS  5000u
+#define TICK           64u     /* looks between two readings of the clock */
+#define EAGER_LOOKS    32u     /* before the first pause: an answer within half a microsecond */
 #define STALL_NS       250000u /* a tick of spinning that took so long was preempted */
 #define HOLD_MIN_NS    5000000u
 #define HOLD_MAX_NS    80000000u
 #define HOLD_MEMORY_NS 500000000u
-
-/* ---- polling windows ---- */
-
-static uint32_t window_length(
-	const struct io_worker *worker, const struct poll_window *window, bool busy)
-{
-	if (unlikely(worker->hold_until) || !poll_trial_polls(&worker->trial))
-		return 0;
-	return poll_window_length(window, busy ? BUSY_LIMIT_NS : window->limit_ns);
-}
-
-/* While requests are in flight, a late look at the ring costs little: the host is at work. */
-static uint32_t avail_length(const struct io_worker *worker, const struct io_source *source)
-{
-	return window_length(worker, &source->avail, source->in_flight > 0);
-}
-
-/* With more than one in flight, the others hide the time that a wake-up takes. */
-static uint32_t completion_length(const struct io_worker *worker, const struct io_source *source)
-{
-	return window_length(worker, &source->completion, source->in_flight > 1);
-}
-
-/* The event that @window waited for is here. */
-static void window_event(struct io_worker *worker, struct poll_window *window, bool slept)
-{
-	uint64_t since = window->since_ns;
-
-	window->since_ns = 0;
-	if (slept)
-		poll_window_slept(window);
-	else
-		poll_window_hit(window, since ? worker->now - min_of(since, worker->now) : 0);
-}
-
-/*
- * True, and the end of the wait's polling, where it has gone on for @length. What began since the
- * last tick is timed from now on.
- */
-static bool window_expired(struct io_worker *worker, struct poll_window *window, uint32_t length)
-{
-	if (!window->since_ns)
-		window->since_ns = worker->now;
-	if (length && worker->now - window->since_ns < length)
-		return false;
-	if (length)
-		poll_window_miss(window, length);
-	return true;
-}
 
 /* ---- the list of polled sources ---- */
 
@@ -204,7 +155,7 @@ unsigned io_source_space(const struct io_source *source)
 
 static void serve_source(struct io_worker *worker, struct io_source *source)
 {
-	window_event(worker, &source->avail, source->slept);
+	window_event(worker, avail_window(source), source->slept);
 	source->slept = false;
 	source->ops->process(source);
 	worker_touch(worker, source);
@@ -392,7 +343,7 @@ static unsigned flush_source(struct io_worker *worker, struct io_source *source)
 	}
 	signals = source->ops->flush(source);
 	update_completion(worker, source);
-	source->avail.since_ns = 0; /* the wait for the driver begins here */
+	avail_window(source)->since_ns = 0; /* the wait for the driver begins here */
 	if (!source->active && source->ops->poll(source))
 		worker_set_active(worker, source);
 	return signals;
@@ -516,7 +467,7 @@ static void tick(struct io_worker *worker)
 		struct io_source *source = worker->active[i];
 
 		if (!source->completion_polled &&
-			window_expired(worker, &source->avail, avail_length(worker, source)))
+			window_expired(worker, avail_window(source), avail_length(worker, source)))
 			try_arm(worker, source);
 	}
 	for (unsigned i = 1; i < worker->slots_end && worker->completion_polled; i++) {

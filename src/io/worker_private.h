@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What worker.c (life, commands), worker_loop.c (the loop) and worker_side.c (further rings) share.
- * Private to them.
+ * What worker.c (life, commands), worker_loop.c (the loop; its windows are worker_window.h's) and
+ * worker_side.c (further rings) share. Private to them.
  */
 #pragma once
 
