@@ -137,7 +137,7 @@ PROFILES = {
     },
     "quick": {
         "about": "what CI runs: ends within 15 minutes on 2 cores",
-        "pairs": 7, "seconds": 1.0, "warmup": 0.3, "breadth": "few", "preselection_rounds": 1,
+        "pairs": 12, "seconds": 1.0, "warmup": 0.3, "breadth": "few", "preselection_rounds": 1,
         "limit": 14 * 60, "syscalls": False, "fio": False,
         "workloads": lambda: (_cached_depths((1, 32)) + [_blk("randwrite-4k-qd32", rw="randwrite",
                                                               like="cached-deep", row="4")]
