@@ -261,7 +261,7 @@ void io_source_init(
 {
 	*source = (struct io_source){.ops = ops, .kick_fd = kick_fd};
 	poll_window_init(&source->avail_idle, poll_limit(poll_us));
-	poll_window_init(&source->avail_busy, min_of(poll_limit(poll_us), IO_BUSY_LIMIT_NS));
+	poll_window_init(&source->avail_busy, min_of(poll_limit(poll_us), BUSY_LIMIT_NS));
 	poll_window_init(&source->completion, poll_limit(poll_us));
 }
 

@@ -39,9 +39,6 @@ struct io_worker;
 
 #define IO_SOURCES_MAX 1024
 
-/* How long to look at most while the host is at work: a late look costs little then. */
-#define IO_BUSY_LIMIT_NS 5000u
-
 /*
  * What a source does. All are called by the owner, none may block, allocate, lock or log but for
  * what virtio_device_fail() does once.

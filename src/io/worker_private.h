@@ -11,6 +11,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* How long to look at most while the host is at work: a late look costs little then. */
+#define BUSY_LIMIT_NS 5000u
+
 struct command {
 	struct command *next;
 	int (*function)(struct io_worker *worker, void *argument);

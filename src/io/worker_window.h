@@ -36,7 +36,7 @@ static inline uint32_t completion_length(
 	const struct io_worker *worker, const struct io_source *source)
 {
 	return window_length(
-		worker, &source->completion, source->in_flight > 1 ? IO_BUSY_LIMIT_NS : UINT32_MAX);
+		worker, &source->completion, source->in_flight > 1 ? BUSY_LIMIT_NS : UINT32_MAX);
 }
 
 /* The event that @window waited for is here. */
